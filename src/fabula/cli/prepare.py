@@ -1,0 +1,154 @@
+"""``fabula prepare``: stories into a tagged, split, deduplicated corpus."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fabula.errors import FabulaError
+
+
+def command(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="'sample', a file or folder, or KIND:PATH with one of the kinds sample, "
+            "writingprompts, jsonl, csv, parquet, text, fairytale, gold.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")],
+    source_type: Annotated[
+        str | None, typer.Option(help="Kind of all sources that have no KIND: prefix.")
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(help="Columns of a table: story=NAME,prompt=NAME,title=NAME,id=NAME.")
+    ] = "",
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(help="Licence of the sources, or of one: NAME=TEXT. May be repeated."),
+    ] = None,
+    valid: Annotated[float, typer.Option(help="Share of the stories for validation.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of the stories for testing.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Decides which stories are held out.")] = 0,
+    max_words: Annotated[int, typer.Option(min=100, help="Part longer stories at beats.")] = 700,
+    min_words: Annotated[int, typer.Option(min=1, help="Drop shorter texts.")] = 40,
+    long: Annotated[
+        str, typer.Option(help="Longer stories: 'split' into parts, or 'drop'.")
+    ] = "split",
+    min_confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave a tag empty below this confidence.")
+    ] = 0.5,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a corpus at OUT.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Turn stories into one corpus folder that training and evaluation read."""
+    from fabula.corpus import Settings, open_source, prepare
+    from fabula.corpus.tables import parse_mapping
+
+    if long not in ("split", "drop"):
+        raise FabulaError(f"--long is '{long}'; it is one of: split, drop.")
+    licences = dict(_licence(text) for text in licence or [])
+    mapping = parse_mapping(columns)
+    taken: set[str] = set()
+    opened = [
+        open_source(text, taken, kind=source_type, mapping=mapping, licences=licences)
+        for text in sources
+    ]
+    unknown = sorted(licences.keys() - taken - {""})
+    if unknown:
+        raise FabulaError(
+            f"--licence names '{unknown[0]}', which is no source; they are: {', '.join(taken)}."
+        )
+    settings = Settings(
+        valid=valid, test=test, seed=seed, max_words=max_words, long=long,
+        min_words=min_words, min_confidence=min_confidence,
+    )  # fmt: skip
+    with _Progress() as progress:
+        manifest = prepare(
+            opened, out, settings, force=force, workers=workers or os.cpu_count() or 1,
+            progress=progress.tell,
+        )  # fmt: skip
+    if json_:
+        from fabula.cli import emit
+
+        emit({"out": str(out), **manifest})
+    else:
+        _show(out, manifest)
+
+
+def _licence(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    return (name.strip(), value.strip()) if equals else ("", text.strip())
+
+
+class _Progress:
+    """Stories done, stories a second and time left, on standard error."""
+
+    STEPS = {"clean": "Cleaning", "compare": "Comparing", "tag": "Tagging"}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description:10}"),
+            BarColumn(),
+            TextColumn("{task.completed:>9,.0f} stories {task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=not sys.stderr.isatty(),
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def tell(self, step: str, done: int, total: int | None) -> None:
+        """Move a step's bar."""
+        if step not in self._tasks:
+            self._tasks[step] = self._bar.add_task(self.STEPS[step], total=total, rate="")
+        task = self._bar.tasks[self._tasks[step]]
+        rate = f"{done / task.elapsed:,.0f}/s" if task.elapsed else ""
+        self._bar.update(self._tasks[step], completed=done, total=total, rate=rate)
+
+
+def _show(out: Path, manifest: dict[str, Any]) -> None:
+    """The summary people read."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"Corpus {out}", title_justify="left")
+    for name in ("source", "read", "dropped", "stories", "documents", "train", "valid", "test"):
+        table.add_column(name, justify="left" if name == "source" else "right")
+    for s in manifest["sources"]:
+        dropped = sum(d["stories"] for d in s["dropped"].values())
+        cells = [s["read"], dropped, s["kept"], s["documents"], *s["splits"].values()]
+        table.add_row(s["name"], *(f"{n:,}" for n in cells))
+    console.print(table)
+    reasons = [
+        (s["name"], reason, d["stories"], d["example"])
+        for s in manifest["sources"]
+        for reason, d in s["dropped"].items()
+    ]
+    if reasons:
+        drops = Table(title="Dropped, and why", title_justify="left")
+        for name in ("source", "reason", "stories", "for example"):
+            drops.add_column(name, justify="right" if name == "stories" else "left")
+        for source, reason, count, example in reasons:
+            drops.add_row(source, reason, f"{count:,}", example)
+        console.print(drops)
+    shared = ", ".join(f"{count} {what}" for what, count in manifest["leaks"].items())
+    console.print(f"Shared between splits: {shared}.")
+    if manifest["research_only"]:
+        console.print("For research only: see CARD.md for the licences.")

@@ -1,0 +1,177 @@
+"""Multiply rare stories: rename characters, and swap places and things, consistently.
+
+A name that stands in the brief, the outline and the text is changed in all of them at once, so
+that the only way to predict it is to look it up in the brief (delexicalisation in reverse; Wen et
+al. 2015). Everything is a pure function of the example and the random generator.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+
+from fabula.corpus.names import GENDER, POOLS, TITLES
+from fabula.corpus.nouns import PLACES, THINGS
+from fabula.story import Beat, Brief, Outline, Passage
+from fabula.story.brief import Model
+
+_WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
+_HE = re.compile(r"\b(?:he|him|his|himself)\b", re.IGNORECASE)
+_SHE = re.compile(r"\b(?:she|her|hers|herself)\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?\"]*")
+VOWELS = "aeiouAEIOU"
+
+
+class Example(Model):
+    """One training example, before it is rendered."""
+
+    brief: Brief
+    premise: str | None = None
+    outline: Outline | None = None
+    passages: list[Passage]
+
+    @property
+    def text(self) -> str:
+        """The story's text."""
+        return "\n\n".join(p.text for p in self.passages)
+
+
+def given_name(name: str) -> str | None:
+    """The part of a name that can be exchanged: its first capitalised word that is no title."""
+    for word in _WORD.findall(name):
+        if word[0].isupper() and word not in TITLES:
+            return str(word)
+    return None
+
+
+def guess_gender(name: str, text: str) -> str | None:
+    """The pronouns a name goes with: by the name itself, else by sentences around it.
+
+    Returns:
+        "female", "male", or None where neither is clear.
+    """
+    for word in _WORD.findall(name):
+        if GENDER.get(word) in ("female", "male"):
+            return GENDER[word]
+    given = given_name(name)
+    if given is None:
+        return None
+    sentences = _SENTENCE.findall(text)
+    he = she = 0
+    for i, sentence in enumerate(sentences):
+        if given in sentence:
+            near = sentence + (sentences[i + 1] if i + 1 < len(sentences) else "")
+            he += len(_HE.findall(near))
+            she += len(_SHE.findall(near))
+    if max(he, she) >= 2 and max(he, she) >= 4 * min(he, she):
+        return "male" if he > she else "female"
+    return None
+
+
+def _map_text(example: Example, change: Callable[[str], str]) -> Example:
+    """Apply one change to every string of the example that a model sees."""
+    brief = example.brief
+    update: dict[str, object] = {
+        "characters": [
+            c.model_copy(update={"name": change(c.name) if c.name else None})
+            for c in brief.characters
+        ],
+        "must_include": [change(m) for m in brief.must_include],
+    }
+    for key in ("title", "theme", "premise"):
+        if (value := getattr(brief, key)) is not None:
+            update[key] = change(value)
+    if brief.setting is not None and brief.setting.place is not None:
+        update["setting"] = brief.setting.model_copy(update={"place": change(brief.setting.place)})
+    return Example(
+        brief=brief.model_copy(update=update),
+        premise=change(example.premise) if example.premise is not None else None,
+        outline=None
+        if example.outline is None
+        else Outline(
+            beats=[Beat(beat=b.beat, summary=change(b.summary)) for b in example.outline.beats]
+        ),
+        passages=[Passage(beat=p.beat, text=change(p.text)) for p in example.passages],
+    )
+
+
+def rename_characters(example: Example, rng: random.Random) -> Example:
+    """Give every character whose name can be exchanged a new one of the same pronouns."""
+    text = example.text
+    mapping: dict[str, str] = {}
+    taken = {w for c in example.brief.characters for w in _WORD.findall(c.name or "")}
+    for character in example.brief.characters:
+        given = given_name(character.name) if character.name else None
+        if given is None or given in mapping or re.search(rf"\b{given.lower()}\b", text):
+            continue  # no name, done, or a word of the language ("Swift", "Moon")
+        gender = guess_gender(character.name or "", text) or "neutral"
+        pool = [n for n in POOLS[gender] if n not in taken and n not in text]
+        if not pool:
+            continue
+        mapping[given] = rng.choice(pool)
+        taken.add(mapping[given])
+    if not mapping:
+        return example
+    both = {**mapping, **{k.upper(): v.upper() for k, v in mapping.items() if len(k) > 1}}
+    pattern = re.compile(
+        rf"\b(?:{'|'.join(map(re.escape, sorted(both, key=len, reverse=True)))})\b"
+    )
+    return _map_text(example, lambda s: pattern.sub(lambda m: both[m[0]], s))
+
+
+def _swap_noun(example: Example, old: str, new: str) -> Example:
+    """Exchange a noun everywhere: singular, plural, at a sentence's start, after a or an."""
+    pattern = re.compile(rf"\b((?:an?|An?) )?({re.escape(old)})(s?)\b", re.IGNORECASE)
+
+    def one(match: re.Match[str]) -> str:
+        article, word, plural = match[1] or "", match[2], match[3]
+        noun = new[0].upper() + new[1:] if word[0].isupper() else new
+        if article:
+            article = article[0] + ("n " if new[0] in VOWELS else " ")
+        if plural:
+            noun += "es" if new.endswith(("s", "sh", "ch", "x")) else "s"
+        return article + noun
+
+    return _map_text(example, lambda s: pattern.sub(one, s))
+
+
+def swap_place(example: Example, rng: random.Random) -> Example:
+    """Move the story: the place's noun becomes another of the list, wherever it stands."""
+    setting = example.brief.setting
+    if setting is None or setting.place is None:
+        return example
+    heads = [w for w in setting.place.lower().split() if w in PLACES]
+    if not heads or heads[-1] not in example.text.lower():
+        return example
+    others = [p for p in PLACES if p not in example.text.lower()]
+    return _swap_noun(example, heads[-1], rng.choice(others)) if others else example
+
+
+def swap_thing(example: Example, rng: random.Random) -> Example:
+    """Change one wanted thing ("a red ball") for another, wherever its noun stands."""
+    for phrase in rng.sample(example.brief.must_include, len(example.brief.must_include)):
+        head = phrase.lower().split()[-1]
+        if head in THINGS:
+            others = [t for t in THINGS if t not in example.text.lower()]
+            return _swap_noun(example, head, rng.choice(others)) if others else example
+    return example
+
+
+class AugmentSettings(Model):
+    """How often each change is made, as probabilities."""
+
+    rename_characters: float = 0.9
+    swap_place: float = 0.2
+    swap_thing: float = 0.2
+
+
+def augment(example: Example, rng: random.Random, settings: AugmentSettings) -> Example:
+    """One random variation of an example; the same generator state gives the same variation."""
+    if rng.random() < settings.rename_characters:
+        example = rename_characters(example, rng)
+    if rng.random() < settings.swap_place:
+        example = swap_place(example, rng)
+    if rng.random() < settings.swap_thing:
+        example = swap_thing(example, rng)
+    return example

@@ -1,0 +1,72 @@
+"""WritingPrompts as its authors publish it: train|valid|test.wp_source and .wp_target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fabula.corpus.lines import open_bytes, read_lines
+from fabula.corpus.schema import SPLITS
+from fabula.corpus.source import Row
+from fabula.errors import FabulaError
+
+
+def wp_files(folder: Path) -> list[Path]:
+    """The files of the layout that are there, source before target, split by split.
+
+    Raises:
+        FabulaError: none, or one half of a pair is missing.
+    """
+    files: list[Path] = []
+    for split in SPLITS:
+        pair = [folder / f"{split}.wp_{half}" for half in ("source", "target")]
+        present = [p.is_file() for p in pair]
+        if all(present):
+            files += pair
+        elif any(present):
+            missing, other = pair if present[1] else pair[::-1]
+            raise FabulaError(f"{missing} is missing, though {other.name} is there.")
+    if not files:
+        raise FabulaError(
+            f"{folder} has no train, valid or test.wp_source and .wp_target; "
+            "is it the WritingPrompts folder?"
+        )
+    return files
+
+
+def _count_lines(path: Path) -> int:
+    count, last = 0, b"\n"
+    with open_bytes(path) as stream:
+        while block := stream.read(1 << 20):
+            count += block.count(b"\n")
+            last = block[-1:]
+    return count + (last != b"\n")
+
+
+def wp_rows(folder: Path) -> Iterator[Row]:
+    """Prompt and story, line by line.
+
+    Raises:
+        FabulaError: the two files of a split have different numbers of lines.
+    """
+    files = wp_files(folder)
+    pairs = list(zip(files[::2], files[1::2], strict=True))
+    for source, target in pairs:
+        counts = _count_lines(source), _count_lines(target)
+        if counts[0] != counts[1]:
+            raise FabulaError(
+                f"{source} has {counts[0]:,} lines and {target.name} has {counts[1]:,}; each "
+                "prompt needs its story on the same line, so fetch the two files again."
+            )
+    for source, target in pairs:
+        split = source.stem
+        for prompt, story in zip(read_lines(source), read_lines(target), strict=True):
+            fault = story.fault or (prompt.fault and f"prompt: {prompt.fault}")
+            yield Row(
+                origin=f"{target}:{story.number}",
+                id=f"{split}-{story.number:06d}",
+                text=story.text,
+                prompt=prompt.text,
+                split=split,
+                reason=fault,
+            )

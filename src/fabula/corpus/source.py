@@ -1,0 +1,97 @@
+"""What a source is: a kind, a place, a licence, and rows that carry where they came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from fabula.corpus.schema import RAW
+from fabula.errors import FabulaError
+
+BATCH_ROWS = 256
+
+
+@dataclass(slots=True)
+class Row:
+    """One story as a source tells it, before any cleaning; see `schema.RAW`."""
+
+    origin: str
+    text: str = ""
+    id: str = ""
+    prompt: str | None = None
+    title: str | None = None
+    author: str | None = None
+    split: str | None = None
+    gold: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source on the command line.
+
+    Attributes:
+        kind: one of `kinds.KINDS`.
+        name: short name, unique in this corpus; it opens the ids of its stories.
+        files: every file it reads, for the manifest's digests.
+        licence: what the source may be used for.
+        rows: makes the rows anew on each call; raises FabulaError where the file is at fault.
+    """
+
+    kind: str
+    name: str
+    files: list[Path]
+    licence: str
+    rows: Callable[[], Iterator[Row]] = field(repr=False)
+
+    @property
+    def research_only(self) -> bool:
+        """True where the licence says so: nothing trained on it may be shipped."""
+        return "research" in self.licence.lower()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow batches of `schema.RAW`.
+
+        Raises:
+            FabulaError: the source cannot be read, or has no rows.
+        """
+        pending: list[Row] = []
+        number = 0
+        for row in self.rows():
+            number += 1
+            row.id = f"{self.name}-{row.id or f'{number:06d}'}" if self.kind != "sample" else row.id
+            pending.append(row)
+            if len(pending) == BATCH_ROWS:
+                yield self._batch(pending)
+                pending = []
+        if pending:
+            yield self._batch(pending)
+        if not number:
+            raise FabulaError(f"{self.files[0]} holds no stories.")
+
+    def _batch(self, rows: list[Row]) -> pa.RecordBatch:
+        columns = {
+            name: [getattr(row, name) for row in rows]
+            for name in RAW.names
+            if name not in ("source", "licence")
+        }
+        columns["source"] = [self.name] * len(rows)
+        columns["licence"] = [self.licence] * len(rows)
+        return pa.RecordBatch.from_pydict(columns, schema=RAW)
+
+
+def file_digest(path: Path) -> str:
+    """Sha256 of a file, hex.
+
+    Raises:
+        FabulaError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FabulaError(f"{path}: {error.strerror or error}.") from None

@@ -1,0 +1,119 @@
+"""The sample corpus that comes with the package: original short stories with gold labels.
+
+Its splits are fixed by id: nothing may train, tune or choose on `test`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from fabula.story.brief import Arc, Brief, Ending, Model, PointOfView, Role, Setting
+from fabula.story.story import Beat, Outline, Passage
+
+Split = Literal["train", "valid", "test"]
+TEST_STORIES = 90
+VALID_STORIES = 30
+
+
+class LabelledTrait(Model):
+    """A trait and the verbatim words that show it."""
+
+    trait: str
+    evidence: str
+
+
+class LabelledCharacter(Model):
+    """A character as the annotator labelled it."""
+
+    name: str
+    role: Role
+    traits: list[LabelledTrait]
+
+
+class LabelledBeat(Model):
+    """One beat: its outline sentence and its text."""
+
+    beat: str
+    summary: str
+    text: str
+
+
+class LabelledStory(Model):
+    """One story of the sample corpus, as it stands in `original.jsonl`."""
+
+    id: str
+    title: str
+    premise: str
+    characters: list[LabelledCharacter]
+    setting: Setting
+    genre: str
+    tone: str
+    arc: Arc
+    ending: Ending
+    point_of_view: PointOfView
+    must_include: list[str]
+    theme: str
+    beats: list[LabelledBeat]
+
+    @property
+    def text(self) -> str:
+        """The whole text: the beats, a blank line between them."""
+        return "\n\n".join(b.text for b in self.beats)
+
+    @property
+    def outline(self) -> Outline:
+        """The outline by which the story would be written."""
+        return Outline(beats=[Beat(beat=b.beat, summary=b.summary) for b in self.beats])
+
+    @property
+    def passages(self) -> list[Passage]:
+        """The text beat by beat."""
+        return [Passage(beat=b.beat, text=b.text) for b in self.beats]
+
+    @property
+    def brief(self) -> Brief:
+        """The brief a reader would have given, premise, title and theme among its wishes."""
+        data: dict[str, Any] = self.model_dump(exclude={"id", "beats"})
+        return Brief.model_validate(data)
+
+
+def _split_key(story_id: str) -> str:
+    return hashlib.sha256(f"fabula sample {story_id}".encode()).hexdigest()
+
+
+@cache
+def _rows() -> tuple[LabelledStory, ...]:
+    raw = files("fabula.data").joinpath("original.jsonl").read_text(encoding="utf-8")
+    return tuple(LabelledStory.model_validate(json.loads(line)) for line in raw.split("\n") if line)
+
+
+@cache
+def split_of() -> dict[str, Split]:
+    """The split of every story, by id: the lowest hashes are the test split, then valid."""
+    text = files("fabula.data").joinpath("splits.json").read_text(encoding="utf-8")
+    fixed: dict[str, Split] = json.loads(text)
+    return {story.id: fixed.get(story.id, "train") for story in _rows()}
+
+
+def propose_splits() -> dict[str, Split]:
+    """How `splits.json` was made (once); later stories are all for training."""
+    ids = sorted((s.id for s in _rows()), key=_split_key)
+    return {
+        **dict.fromkeys(ids[:TEST_STORIES], "test"),
+        **dict.fromkeys(ids[TEST_STORIES : TEST_STORIES + VALID_STORIES], "valid"),
+    }
+
+
+def load_sample(split: Split | None = None) -> list[LabelledStory]:
+    """The sample corpus, or one split of it, in file order."""
+    return list(_iter(split))
+
+
+def _iter(split: Split | None) -> Iterator[LabelledStory]:
+    splits = split_of()
+    return (s for s in _rows() if split is None or splits[s.id] == split)

@@ -1,0 +1,183 @@
+"""The choice among candidates: features of a candidate, weighed by the settings.
+
+Features (larger is better; `Weights` has one weight for each):
+
+=============  =========  ==================================================================
+fluency        nats < 0   mean log-probability of its tokens given the brief
+gain           nats       how much likelier the brief makes a token (only under guidance)
+due            0, 1, ...  wishes due by now that it is the first to keep
+early          0, 1, ...  wishes due later that it keeps already
+follows        0 to 1     share of the outline sentence's content words that it takes up
+point_of_view  -1 to 0    -1 where it is told from another point of view than wished or begun
+tense          -1 to 0    how far its tense is from the tense of the story so far
+arc            -2 to 0    distance of its valence (VADER) from the one wanted at this beat
+length         < 0        |log(words / words wanted)|, negative
+unfinished     -2 to 0    cut off, an open quotation, or no full stop at its end
+repetition     -1 to 0    share of its word 4-grams that had occurred before, in it or earlier
+stranger       -3 to 0    new capitalised names, where the brief has named its characters
+=============  =========  ==================================================================
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fabula.reading.arcs import shapes, split_sentences, valence
+from fabula.reading.pov import point_of_view
+from fabula.story import Brief
+from fabula.writing.copying import words_of
+from fabula.writing.drafts import Draft
+from fabula.writing.settings import Weights
+from fabula.writing.wishes import Want
+
+_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”")
+_PAST = re.compile(
+    r"\b(?:was|were|had|did|could|would|said|went|came|took|saw|knew|got|made|found|thought|told|"
+    r"felt|kept|stood|ran|sat|gave|held|left|heard|began|put|fell|\w{3,}ed)\b",
+    re.IGNORECASE,
+)
+_PRESENT = re.compile(
+    r"\b(?:is|are|am|has|does|can|will|says|goes|comes|takes|sees|knows|gets|makes|finds|thinks|"
+    r"tells|feels|keeps|stands|runs|sits|gives|holds|leaves|hears|begins|puts|falls|looks)\b",
+    re.IGNORECASE,
+)
+# A capital that no sentence or quotation begins with.
+_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][\w’'-]+")
+_CLOSED = re.compile(r"[.!?…][\"'”’)]*\Z")
+_SMALL = frozenset(
+    "the and but for with from that this they them their his her she him you your our its was "
+    "were are had has have who what when where which into onto over under than then there too "
+    "not all out off his one two only very must may can will would could should does did been "
+    "being about after before again against because while until".split()
+)
+
+
+@dataclass
+class Scene:
+    """What a candidate is held against.
+
+    Attributes:
+        line: candidates are lines of the outline, not passages.
+        closing: this is the last beat.
+        due: wishes due by now and not kept yet.
+        later: wishes due later and not kept yet.
+        summary: outline sentence of this beat.
+        view: point of view wished, or that of the story so far.
+        past: share of past tense in the story so far; None before there is any.
+        mood: valence wanted, -1 to 1; None where nothing is wished.
+        words: words wanted; None where no length is wished.
+        before: the texts so far, whose word 4-grams should not come again.
+        named: names that may occur; None where anyone may enter.
+    """
+
+    line: bool = False
+    closing: bool = False
+    due: Sequence[Want] = ()
+    later: Sequence[Want] = ()
+    summary: str = ""
+    view: str | None = None
+    past: float | None = None
+    mood: float | None = None
+    words: int | None = None
+    before: str = ""
+    named: frozenset[str] | None = None
+    _grams: set[tuple[str, ...]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._grams = set(_grams(words_of(self.before)))
+
+
+def _grams(words: list[str]) -> list[tuple[str, ...]]:
+    return list(zip(*(words[k:] for k in range(4)), strict=False))
+
+
+def content(text: str) -> set[str]:
+    """The content words of a text, crudely stemmed: their first five letters."""
+    return {w[:5] for w in words_of(text) if len(w) > 2 and w not in _SMALL}
+
+
+def narration(text: str) -> str:
+    """A text without what its characters say."""
+    return _QUOTED.sub(" ", text)
+
+
+def past_share(text: str) -> float | None:
+    """Share of past tense among the tensed verbs of the narration; None without any."""
+    told = narration(text)
+    past, present = len(_PAST.findall(told)), len(_PRESENT.findall(told))
+    return past / (past + present) if past + present else None
+
+
+def mood_of(text: str) -> float:
+    """Mean valence of the sentences, VADER's compound, -1 to 1."""
+    scores = valence(split_sentences(text))
+    return float(scores.mean()) if len(scores) else 0.0
+
+
+def mood_wanted(brief: Brief, number: int, beats: int) -> float | None:
+    """The valence that arc and ending want at a beat, -1 to 1."""
+    wanted: float | None = None
+    if brief.arc is not None:
+        shape = shapes(beats)[brief.arc] if beats > 1 else shapes(2)[brief.arc][1:]
+        wanted = 0.15 + 0.45 * float(shape[number] / abs(shape).max())
+    if number == beats - 1 and brief.ending in ("happy", "sad"):
+        wanted = 0.6 if brief.ending == "happy" else -0.3
+    return wanted
+
+
+def names_in(text: str) -> set[str]:
+    """Capitalised words inside sentences, lower-case: names, mostly."""
+    return {m[0].lower().removesuffix("'s").removesuffix("’s") for m in _NAME.finditer(text)}
+
+
+def features(draft: Draft, scene: Scene) -> dict[str, float]:
+    """The features of one candidate, by the names of `Weights`."""
+    text = draft.text
+    words = words_of(text)
+    grams = _grams(words)
+    known = set(scene._grams)
+    repeated = 0
+    for gram in grams:
+        repeated += gram in known
+        known.add(gram)
+    found = {
+        "fluency": draft.fluency,
+        "gain": draft.mean_gain,
+        "due": float(sum(bool(w.found(text)) for w in scene.due)),
+        "early": float(sum(bool(w.found(text)) for w in scene.later)),
+        "repetition": -repeated / len(grams) if grams else 0.0,
+        "unfinished": -_unfinished(draft, scene),
+    }
+    if scene.words and words:
+        found["length"] = -abs(math.log(len(words) / scene.words))
+    if scene.named is not None:
+        found["stranger"] = -float(min(len(names_in(text) - scene.named), 3))
+    if scene.line:
+        return found
+    wanted = content(scene.summary)
+    if wanted:
+        found["follows"] = len(wanted & content(text)) / len(wanted)
+    if scene.view is not None:
+        view = point_of_view(text)[0]
+        found["point_of_view"] = -float(view is not None and view != scene.view)
+    past = past_share(text)
+    if past is not None and scene.past is not None:
+        found["tense"] = -abs(past - scene.past)
+    if scene.mood is not None:
+        found["arc"] = -abs(mood_of(text) - scene.mood)
+    return found
+
+
+def _unfinished(draft: Draft, scene: Scene) -> float:
+    proper = ("line",) if scene.line else ("story",) if scene.closing else ("heading",)
+    lacks = 0.0 if draft.end in proper else 1.0
+    lacks += 0.5 * (draft.text.count('"') % 2)
+    return lacks + (0.0 if _CLOSED.search(draft.text) else 0.5)
+
+
+def score(found: dict[str, float], weights: Weights) -> float:
+    """The weighted sum."""
+    return sum(getattr(weights, name) * value for name, value in found.items())

@@ -1,0 +1,223 @@
+"""Drafts: candidates for one line or one passage, drawn side by side in one batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fabula.engines.protocol import Scores
+from fabula.story.format import unescape, unescape_passage
+from fabula.writing.dry import Dry
+from fabula.writing.sampling import log_sum_exp, sample
+from fabula.writing.settings import WriterSettings
+from fabula.writing.sheet import Script, Sheet
+
+End = Literal["open", "line", "heading", "story", "limit"]
+_HEADING = re.compile(r"(?:\A|\n)#")
+_BLANK_LINES = re.compile(r"\n{3,}")
+# A sentence ends at its mark, with the quotation mark that may close it.
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)]*(?=\s|\Z)")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be drawn.
+
+    Attributes:
+        line: a single line (premise, outline sentence), or else a passage.
+        closing: the passage is the last: the story may, and should, end.
+        limit: most tokens.
+        least: fewest tokens before a passage may end.
+        history: tokens of the story so far, for DRY.
+        breakers: tokens over which DRY matches nothing.
+        watched: tokens whose log-probability is wanted at every place.
+    """
+
+    line: bool
+    closing: bool
+    limit: int
+    least: int = 0
+    history: Sequence[int] = ()
+    breakers: frozenset[int] = frozenset()
+    watched: Sequence[int] = ()
+
+
+@dataclass
+class Draft:
+    """One candidate.
+
+    Attributes:
+        sheet: the batch that it is a row of.
+        row: which.
+        start: length of the document, in tokens, where this candidate begins.
+        ids: its tokens.
+        log_p: log-probability of each token given the brief (temperature 1, no guidance).
+        gain: how much likelier each token is with the brief than without; empty unguided.
+        watched: log-probability of the watched tokens at each place, [places, watched].
+        text: what it says, unescaped; empty for a failed draft.
+        kept: the text as it stands in the document, before its closing newline.
+        end: how it ended.
+        inserted: the phrase that was put in, if any.
+    """
+
+    sheet: Sheet
+    row: int
+    start: int
+    ids: list[int]
+    log_p: list[float] = field(default_factory=list)
+    gain: list[float] = field(default_factory=list)
+    watched: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    text: str = ""
+    kept: str = ""
+    end: End = "open"
+    inserted: str | None = None
+
+    @property
+    def fluency(self) -> float:
+        """Mean log-probability of a token, nats."""
+        return float(np.mean(self.log_p)) if self.log_p else -20.0
+
+    @property
+    def mean_gain(self) -> float:
+        """Mean pointwise information between brief and token, nats (Li et al. 2016)."""
+        return float(np.mean(self.gain)) if self.gain else 0.0
+
+
+def draw(
+    sheet: Sheet,
+    script: Script,
+    task: Task,
+    settings: WriterSettings,
+    rows: int,
+    rng: np.random.Generator,
+    begun: Draft | None = None,
+) -> list[Draft]:
+    """Draw candidates until each has ended or reached the limit.
+
+    Args:
+        sheet: a batch of `rows` rows, ready for its next token.
+        begun: a draft whose tokens the sheet already holds, and which all rows continue.
+    """
+    start = begun.start if begun is not None else sheet.length
+    drafts = [
+        Draft(
+            sheet,
+            row,
+            start,
+            list(begun.ids) if begun else [],
+            list(begun.log_p) if begun else [],
+            list(begun.gain) if begun else [],
+            inserted=begun.inserted if begun else None,
+        )
+        for row in range(rows)
+    ]
+    dry = Dry(
+        task.history,
+        rows if settings.dry_multiplier else 0,
+        task.breakers,
+        settings.dry_multiplier,
+        settings.dry_base,
+        settings.dry_allowed,
+    )
+    if settings.dry_multiplier and begun:
+        for row in range(rows):
+            for token in begun.ids:
+                dry.append(row, token)
+    every = np.arange(rows)
+    watched = np.asarray(task.watched, dtype=np.int64)
+    while True:
+        guided, briefed, bare = sheet.scores()
+        _ban(guided, script, task, drafts)
+        if settings.dry_multiplier:
+            dry.apply(guided)
+        tokens = sample(guided, settings, rng)
+        norm = log_sum_exp(briefed)
+        log_p = briefed[every, tokens] - norm
+        if bare is not None:
+            gain = log_p - (bare[every, tokens] - log_sum_exp(bare))
+        places = briefed[:, watched] - norm[:, None] if len(watched) else None
+        for row, draft in enumerate(drafts):
+            if draft.end != "open":
+                continue
+            token = int(tokens[row])
+            if token == script.engine.eos:
+                draft.log_p.append(float(log_p[row]))
+                _finish(draft, script, "story")
+                continue
+            draft.ids.append(token)
+            draft.log_p.append(float(log_p[row]))
+            if bare is not None:
+                draft.gain.append(float(gain[row]))
+            if places is not None:
+                draft.watched.append(places[row])
+            if settings.dry_multiplier:
+                dry.append(row, token)
+            _look_for_end(draft, script, task)
+            if draft.end == "open" and len(draft.ids) >= task.limit:
+                _finish(draft, script, "limit")
+        if all(d.end != "open" for d in drafts):
+            return drafts
+        sheet.step(tokens)
+
+
+def _ban(scores: Scores, script: Script, task: Task, drafts: Sequence[Draft]) -> None:
+    """Hold endings back until they are due, and empty beginnings always."""
+    engine = script.engine
+    hold_story = task.line or not task.closing
+    for row, draft in enumerate(drafts):
+        early = len(draft.ids) < max(task.least, 1)
+        if hold_story or early:
+            scores[row, engine.eos] = -np.inf
+        if engine.bos is not None and engine.bos != engine.eos:
+            scores[row, engine.bos] = -np.inf
+        if early and script.heading_start is not None:
+            scores[row, script.heading_start] = -np.inf
+        if not draft.ids and script.newline:
+            scores[row, script.newline[-1]] = -np.inf
+
+
+def _look_for_end(draft: Draft, script: Script, task: Task) -> None:
+    piece = script.piece(draft.ids[-1])
+    if task.line and "\n" in piece:
+        _finish(draft, script, "line")
+    elif not task.line and "#" in piece and _HEADING.search(script.engine.decode(draft.ids)):
+        _finish(draft, script, "heading")
+
+
+def _finish(draft: Draft, script: Script, end: End) -> None:
+    """Read the text off a draft that has ended."""
+    draft.end = end
+    text = script.engine.decode(draft.ids)
+    if end == "line":
+        text = text.lstrip("\n").partition("\n")[0]
+    elif end == "heading":
+        text = text[: match.start()] if (match := _HEADING.search(text)) else text
+    elif end == "limit":
+        ends = [m.end() for m in _SENTENCE_END.finditer(text)]
+        text = text[: ends[-1]] if ends else text
+    draft.kept = text.rstrip()
+    spoken = unescape(draft.kept) if end == "line" else unescape_passage(draft.kept)
+    spoken = _BLANK_LINES.sub("\n\n", spoken).strip()
+    draft.text = "" if "\ufffd" in spoken else spoken
+
+
+def follow(draft: Draft, script: Script, text: str, rows: int) -> Sheet:
+    """Continue the document after a chosen draft: its text, a newline, then `text`."""
+    kept, rest = script.cut(draft.ids, draft.kept + "\n")
+    tail = [*rest, *script.after_newline(text)]
+    computed = draft.sheet.length - draft.start
+    if kept > computed:
+        tail = [*draft.ids[computed:kept], *tail]
+        kept = computed
+    return draft.sheet.fork(draft.row, computed - kept, tail, rows)
+
+
+def tokens_of(draft: Draft, script: Script) -> list[int]:
+    """The tokens with which a chosen draft stands in the document, closing newline included."""
+    kept, rest = script.cut(draft.ids, draft.kept + "\n")
+    return [*draft.ids[:kept], *rest]

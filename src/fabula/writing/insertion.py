@@ -1,0 +1,154 @@
+"""Best insertion: a wished phrase is put where the model itself finds it likeliest.
+
+While candidates are drawn, the log-probability of each wish's first token is noted at every
+place. If no candidate has the phrase, it is tried whole at the best of those places, and the
+model goes on writing from the best one. What comes out are candidates like all others: they
+need not be chosen, and are dropped where the text after the phrase limps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fabula.reading.phrases import name_parts
+from fabula.writing.drafts import Draft, Task, draw
+from fabula.writing.sampling import log_sum_exp
+from fabula.writing.settings import WriterSettings
+from fabula.writing.sheet import Script, Sheet
+from fabula.writing.wishes import Want
+
+_DETERMINERS = frozenset("a an the his her my our their your its this that one some".split())
+# A phrase needs some text before it: what opens a passage sets its scene.
+FIRST_PLACE = 3
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to say a phrase.
+
+    Attributes:
+        ids: its tokens, in the middle of a sentence.
+        bare: it lacks its article, and so must follow a determiner.
+        opening: whether it opens a sentence; None where it may or may not (a name).
+    """
+
+    ids: list[int]
+    bare: bool = False
+    opening: bool | None = None
+
+    def fits(self, before: str) -> bool:
+        """Whether it can stand after a token that reads `before`."""
+        if not before.strip() or before.endswith("\n"):
+            return False
+        opens = before.rstrip()[-1] in "\"”.!?"
+        determined = before.strip().lower() in _DETERMINERS
+        return determined == self.bare and self.opening in (None, opens)
+
+
+def forms(want: Want, script: Script) -> list[Form]:
+    """The ways to say a wish: as given, to open a sentence, and after another determiner."""
+    phrase = want.phrase
+    if want.kind == "name":
+        return [Form(script.after_word(" " + p)) for p in {phrase: 0, name_parts(phrase)[0]: 0}]
+    found = [Form(script.after_word(" " + phrase), opening=False)]
+    if phrase[:1].islower():
+        opening = phrase[:1].upper() + phrase[1:]
+        found.append(Form(script.after_word(" " + opening), opening=True))
+    first, _, rest = phrase.partition(" ")
+    if rest and first.lower() in _DETERMINERS:
+        found.append(Form(script.after_word(" " + rest), bare=True, opening=False))
+    return found
+
+
+def watch(wants: Sequence[Want], script: Script) -> list[int]:
+    """First tokens of all forms of some wishes, to be watched while candidates are drawn."""
+    return sorted({f.ids[0] for w in wants for f in forms(w, script) if f.ids})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a form could go: after the first `at` tokens of a draft."""
+
+    first: float
+    draft: int
+    at: int
+    form: Form
+
+
+def places(
+    drafts: Sequence[Draft], options: Sequence[Form], watched: Sequence[int], script: Script, n: int
+) -> list[Place]:
+    """The n places, over all drafts, where the forms' first tokens are likeliest."""
+    column = {token: i for i, token in enumerate(watched)}
+    found: list[Place] = []
+    for number, draft in enumerate(drafts):
+        for at in range(FIRST_PLACE, min(len(draft.watched), len(draft.ids) - 1)):
+            before = script.piece(draft.ids[at - 1])
+            for form in options:
+                if form.fits(before):
+                    first = float(draft.watched[at][column[form.ids[0]]])
+                    found.append(Place(first, number, at, form))
+    # At equal likelihood the earlier place stands, so that the order is fixed.
+    return sorted(found, key=lambda p: (-p.first, p.draft, p.at))[:n]
+
+
+def _try(draft: Draft, place: Place, rows: int) -> tuple[Sheet, Draft]:
+    """Write the phrase at a place; returns the sheet after it, and the draft so far."""
+    ids = place.form.ids
+    computed = draft.sheet.length - draft.start
+    sheet = draft.sheet.fork(draft.row, computed - place.at, ids[:1], rows)
+    log_p, gain = [place.first], []
+    for token in ids[1:]:
+        _, briefed, bare = sheet.scores()
+        log_p.append(float(briefed[0, token] - log_sum_exp(briefed)[0]))
+        if bare is not None:
+            gain.append(log_p[-1] - float(bare[0, token] - log_sum_exp(bare)[0]))
+        sheet.step(np.full(rows, token, dtype=np.int64))
+    begun = Draft(
+        sheet,
+        0,
+        draft.start,
+        [*draft.ids[: place.at], *ids],
+        [*draft.log_p[: place.at], *log_p],
+        [*draft.gain[: place.at], *gain],
+    )
+    return sheet, begun
+
+
+def insert(
+    want: Want,
+    drafts: Sequence[Draft],
+    script: Script,
+    task: Task,
+    settings: WriterSettings,
+    rng: np.random.Generator,
+) -> list[Draft]:
+    """Draw candidates that keep a wish which no draft kept.
+
+    Returns:
+        New candidates whose tokens after the phrase are, in the mean, at most
+        `settings.insertion_fall` nats less likely than those of the best draft.
+    """
+    options = [f for f in forms(want, script) if f.ids and f.ids[0] in task.watched]
+    tried = [
+        (place, _try(drafts[place.draft], place, 1)[1])
+        for place in places(drafts, options, task.watched, script, settings.insertions)
+    ]
+    if not tried:
+        return []
+    # The whole phrase decides, its first token only proposed.
+    place, _ = max(tried, key=lambda t: sum(t[1].log_p[t[0].at :]))
+    rows = max(settings.candidates // 2, 1)
+    sheet, begun = _try(drafts[place.draft], place, rows)
+    begun.inserted = want.phrase
+    fresh = draw(sheet, script, task, settings, rows, rng, begun)
+    floor = max(d.fluency for d in drafts) - settings.insertion_fall
+    after = len(begun.log_p)
+    return [
+        d
+        for d in fresh
+        if d.text and want.found(d.text) and float(np.mean(d.log_p[after:] or [floor])) >= floor
+    ]

@@ -1,0 +1,87 @@
+"""Every dial of the writer, with its default; recorded whole in the story file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from fabula.story import FREYTAG, Outline
+from fabula.story.brief import Model
+from fabula.story.story import Beat
+
+
+def _beat_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    """The vocabulary's own rules for beat names; twice the same name would be one heading."""
+    Outline(beats=[Beat(beat=name, summary="-") for name in value])
+    if len(set(value)) != len(value):
+        raise ValueError("names a beat twice; every beat needs its own name")
+    return value
+
+
+class Weights(Model):
+    """What the choice among candidates weighs; the score is the sum of weight x feature.
+
+    Each feature is described, with its range, in `fabula.writing.choice`.
+    """
+
+    fluency: float = 1.0
+    gain: float = 0.5
+    due: float = 1.5
+    early: float = 0.2
+    follows: float = 0.6
+    point_of_view: float = 1.5
+    tense: float = 0.4
+    arc: float = 0.5
+    length: float = 0.8
+    unfinished: float = 1.5
+    repetition: float = 3.0
+    stranger: float = 0.5
+
+
+class WriterSettings(Model):
+    """Settings of planner, sampler and choice.
+
+    Attributes:
+        beats: the beats of an outline the writer makes itself, in order.
+        candidates: passages drawn for each beat, in one batch.
+        plans: sentences drawn for the premise and for each line of the outline.
+        guidance: classifier-free guidance on the brief (Ho and Salimans 2022; for language
+            models Sanchez et al. 2023): scores = bare + guidance * (briefed - bare). 1 is off
+            and saves the second decoding.
+        temperature: of the tokens that survive the three cuts below; 0 takes the best.
+        top_k: keep the k best tokens; 0 is off.
+        top_p: keep the smallest set that holds this much probability; 1 is off.
+        min_p: keep tokens with at least this fraction of the best one's probability; 0 is off.
+        dry_multiplier: strength of the DRY penalty on verbatim repetition; 0 is off.
+        dry_base: how fast it grows with the length of the repeat.
+        dry_allowed: tokens that may be repeated freely.
+        beat_tokens: most tokens of one passage, where the brief wishes no length.
+        line_tokens: most tokens of a premise or an outline sentence.
+        insertions: places tried for a wish that no candidate kept (`fabula.writing.insertion`);
+            0 is off.
+        insertion_fall: how far (nats a token) a candidate with an inserted phrase may fall
+            below the best one without it.
+        copied_words: longest run of words a passage may share with the sample corpus.
+        weights: what the choice weighs.
+    """
+
+    beats: Annotated[
+        tuple[str, ...], Field(min_length=1, max_length=64), AfterValidator(_beat_names)
+    ] = FREYTAG
+    candidates: Annotated[int, Field(ge=1, le=64)] = 8
+    plans: Annotated[int, Field(ge=1, le=64)] = 8
+    guidance: Annotated[float, Field(ge=0, le=10)] = 1.5
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.8
+    top_k: Annotated[int, Field(ge=0)] = 0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    dry_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.8
+    dry_base: Annotated[float, Field(ge=1, le=10)] = 1.75
+    dry_allowed: Annotated[int, Field(ge=1, le=100)] = 4
+    beat_tokens: Annotated[int, Field(ge=8, le=4_000)] = 160
+    line_tokens: Annotated[int, Field(ge=8, le=400)] = 48
+    insertions: Annotated[int, Field(ge=0, le=32)] = 4
+    insertion_fall: Annotated[float, Field(ge=0, le=20)] = 0.6
+    copied_words: Annotated[int, Field(ge=4, le=10_000)] = 12
+    weights: Weights = Weights()
