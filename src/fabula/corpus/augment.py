@@ -158,8 +158,37 @@ def swap_thing(example: Example, rng: random.Random) -> Example:
     return example
 
 
+_DETERMINER = r"(?:an?|the|one|two|three|his|her|my|their)"
+_STOP = (
+    r"(?!(?:and|the|with|for|from|that|this|was|were|had|has|into|over|under|out|off|but|who|which|"
+    r"when|then|not|all|any|some|than|him|them|they|you|your|our|are|can|very|same|other|day|time|way)\b)"
+)
+# A listed thing with what stands before it, or determiner + word + noun: a noun where a
+# punctuation mark or a small word follows.
+_PHRASE = re.compile(
+    rf"\b(?:{_DETERMINER} )?{_STOP}[a-z]{{3,}} (?:{'|'.join(THINGS)})s?\b"
+    rf"|\b{_DETERMINER} {_STOP}[a-z]{{3,}} {_STOP}[a-z]{{3,}}"
+    r"(?=[.,;!?]| (?:and|in|on|at|with|of|to|from|was|for|by)\b)"
+)
+
+
+def wish_for_things(example: Example, rng: random.Random) -> Example:
+    """Where a brief wishes for nothing that must occur, wish for one or two things that do."""
+    if example.brief.must_include:
+        return example
+    found = {m[0] for m in _PHRASE.finditer(example.text)}
+    if not found:
+        return example
+    wished = rng.sample(sorted(found), min(len(found), rng.choice((1, 1, 2))))
+    return example.model_copy(
+        update={"brief": example.brief.model_copy(update={"must_include": wished})}
+    )
+
+
 class AugmentSettings(Model):
     """How often each change is made, as probabilities."""
+
+    wish_for_things: float = 0.7
 
     rename_characters: float = 0.9
     swap_place: float = 0.2
@@ -168,6 +197,8 @@ class AugmentSettings(Model):
 
 def augment(example: Example, rng: random.Random, settings: AugmentSettings) -> Example:
     """One random variation of an example; the same generator state gives the same variation."""
+    if rng.random() < settings.wish_for_things:
+        example = wish_for_things(example, rng)
     if rng.random() < settings.rename_characters:
         example = rename_characters(example, rng)
     if rng.random() < settings.swap_place:
