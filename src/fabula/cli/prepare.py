@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,23 +89,30 @@ def _licence(text: str) -> tuple[str, str]:
 
 
 class _Progress:
-    """Stories done, stories a second and time left, on standard error."""
+    """Stories done, stories a second and time left, on standard error.
 
-    STEPS = {"clean": "Cleaning", "compare": "Comparing", "tag": "Tagging"}  # noqa: RUF012
+    A bar where somebody watches; elsewhere a line every `PAUSE` seconds.
+    """
+
+    STEPS = {"clean": "Cleaning", "compare": "Comparing", "tag": "Tagging"}
+    PAUSE = 10.0
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description:10}"),
             BarColumn(),
             TextColumn("{task.completed:>9,.0f} stories {task.fields[rate]}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=not sys.stderr.isatty(),
+            console=console,
+            disable=not console.is_terminal,
         )
         self._tasks: dict[str, Any] = {}
+        self._started: dict[str, float] = {}
+        self._spoken = time.monotonic()
 
     def __enter__(self) -> _Progress:
         self._bar.start()
@@ -114,12 +122,18 @@ class _Progress:
         self._bar.stop()
 
     def tell(self, step: str, done: int, total: int | None) -> None:
-        """Move a step's bar."""
+        """Move a step's bar, or say how far it is."""
+        now = time.monotonic()
         if step not in self._tasks:
             self._tasks[step] = self._bar.add_task(self.STEPS[step], total=total, rate="")
-        task = self._bar.tasks[self._tasks[step]]
-        rate = f"{done / task.elapsed:,.0f}/s" if task.elapsed else ""
-        self._bar.update(self._tasks[step], completed=done, total=total, rate=rate)
+            self._started[step] = now
+        rate = done / (now - self._started[step]) if now > self._started[step] else 0.0
+        self._bar.update(self._tasks[step], completed=done, total=total, rate=f"{rate:,.0f}/s")
+        if self._bar.disable and now - self._spoken > self.PAUSE:
+            self._spoken = now
+            left = f", about {(total - done) / rate:,.0f} s left" if total and rate else ""
+            of = f" of {total:,}" if total else ""
+            sys.stderr.write(f"{self.STEPS[step]}: {done:,}{of} stories, {rate:,.0f}/s{left}\n")
 
 
 def _show(out: Path, manifest: dict[str, Any]) -> None:

@@ -1,25 +1,54 @@
-"""Cleaning: from a source's row to a story's text, or the reason why it is none."""
+"""Cleaning: from a source's text to a story's, or the reason why it is none."""
 
 from __future__ import annotations
 
+import html
+import itertools
 import re
 from dataclasses import dataclass, field
 
-from fabula.corpus.detokenise import detokenise, looks_tokenised, split_prompt_tag
+from fabula.corpus.detokenise import detokenise, looks_tokenised, tidy_quotes
+from fabula.corpus.notes import is_comment, is_continuation, is_rule, trim_notes
+from fabula.errors import MissingExtra
 
 MIN_WORDS = 40
 """Shorter texts are no story with five beats."""
 
-_REMOVED = re.compile(r"\s*[\[(]? ?(removed|deleted|deleted by user) ?[\])]?\s*", re.I)
+_REMOVED = re.compile(r"(?i)\W*(?:removed|deleted|deleted by user|comment removed)\W*")
 _MODERATOR = re.compile(
-    r"\*\*Off-Topic Discussion\*\*|Off-Topic Discussion:? All top-level|I am a bot|"
-    r"action was performed automatically|message the moderators|top-level (?:comments|replies) must"
-    r"|your (?:post|submission|comment) (?:has been|was) removed",
-    re.I,
+    r"(?i)off-topic (?:discussion|comments)|\bI am a bot\b|action was performed automatically"
+    r"|message the moderators|top-level (?:comments|replies) must"
+    r"|\byour (?:post|submission|comment) (?:has been|was) removed"
+)
+_LINK = re.compile(
+    r"\[ ?([^\]\n]{0,300}?) ?\] ?\( ?(?:https?:|www\.|/|#)[^()\n]*(?:\([^()\n]*\)[^()\n]*)?\)"
+)
+_URL = re.compile(r"(?i)[<(\[]?(?:https?: ?//|www\.)[^\s)>\]]+(?: ?\? ?\w+=[^\s)>\]]*)?[>)\]]?")
+_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3}|_{1,3}|~~)(?=\S)([^*_~\n]+?)(?<=\S)\1(?![\w*])")
+_LINE_MARKUP = re.compile(r"(?m)^ *(?:> ?)+|^ *(?:# ?)+(?!\d)|\^+(?=[\w(])")
+_ESCAPED = re.compile(r"\\([*_~`#>\[\]().!-])")
+_STARS = re.compile(r" *\*+ *$|(?<=\w) \*+(?=[\s.,!?])|\*+", re.M)
+_SPACED_ENTITY = re.compile(r"(?i)& ?(nbsp|amp|lt|gt|quot|#x?\d\w*) ?;")
+_GUTENBERG = re.compile(
+    r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^\n]*\n(.*?)(?:\*\*\* ?END OF TH|\Z)", re.S
 )
 _BLANKS = re.compile(r"[^\S\n]+")
 _LINE_ENDS = re.compile(r" *\n *")
-_PARAGRAPHS = re.compile(r"\n{2,}")
+_GOES_ON = re.compile(r"[\w,;]\n[a-z]")
+_TERMINAL = ".!?\"'”’:"
+# Soft hyphens, hair and zero-width spaces, word joiners, byte-order marks: layout, not text.
+_INVISIBLE = re.compile("[\u00ad\u200a-\u200d\u2060\ufeff]")
+# Mojibake that lost a byte, so that ftfy must leave it.
+_BROKEN_QUOTES = (
+    ("â€œ", '"'),
+    ("â€™", "'"),
+    ("â€˜", "'"),
+    ("â€¦", "..."),
+    ('â€"', "—"),
+    ("â€“", "—"),
+)
+_BROKEN_CLOSE = re.compile(r"â€(?=[\s,.!?]|$)")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass(slots=True)
@@ -33,50 +62,115 @@ class Cleaned:
 
 def fix_encoding(text: str) -> str:
     """Mojibake, entities and odd line ends put right (ftfy); plain ASCII passes untouched."""
-    if text.isascii() and "&" not in text and "\r" not in text and "\x1b" not in text:
-        return text
-    import ftfy
+    if not text.isascii() or "&" in text or "\r" in text or _CONTROL.search(text):
+        try:
+            import ftfy
+        except ImportError:
+            raise MissingExtra("Cleaning texts", "corpus") from None
+        text = ftfy.fix_text(text, uncurl_quotes=True, normalization="NFC")
+        if "&" in text:
+            text = html.unescape(_SPACED_ENTITY.sub(r"&\1;", text))
+        if "â€" in text:
+            for broken, mended in _BROKEN_QUOTES:
+                text = text.replace(broken, mended)
+            text = _BROKEN_CLOSE.sub('"', text)
+        text = _INVISIBLE.sub("", _CONTROL.sub(" ", text))
+    return text
 
-    return ftfy.fix_text(text, uncurl_quotes=True, normalization="NFC")
+
+def squeeze(text: str) -> str:
+    """One space between words, none at the ends of lines."""
+    return _LINE_ENDS.sub("\n", _BLANKS.sub(" ", text)).strip()
+
+
+def strip_markup(text: str, web: bool) -> str:
+    """Markdown out: links to their words, bare addresses to ⟨link⟩, emphasis to plain words.
+
+    Args:
+        text: a story or prompt.
+        web: it comes from a site that writes Markdown, so that stray marks go too.
+    """
+    if "://" in text or ": //" in text or "www." in text or "](" in text or "] (" in text:
+        text = _URL.sub("⟨link⟩", _LINK.sub(r"\1⟨link⟩", text))
+    if "*" in text or "_" in text or "~~" in text:
+        text = _EMPHASIS.sub(r"\2", _EMPHASIS.sub(r"\2", text))
+    if web:
+        text = _LINE_MARKUP.sub("", _ESCAPED.sub(r"\1", text))
+    return text
 
 
 def unwrap(text: str) -> str:
-    """Join hard-wrapped lines; elsewhere a line end is a paragraph's end."""
+    """Join hard-wrapped lines; in other texts every line end is a paragraph's end.
+
+    A text is hard-wrapped if its lines are short and a good part of them go on in lower case.
+    There a paragraph ends at a blank line, or after a sentence that leaves its line unfilled.
+    """
+    if not _GOES_ON.search(text):
+        return text
     lines = text.split("\n")
-    if len(lines) < 4:
+    pairs = [(a, b) for a, b in itertools.pairwise(lines) if a and b]
+    going_on = sum(b[0].islower() and a[-1] not in _TERMINAL for a, b in pairs)
+    widths = sorted(len(a) for a, _ in pairs)
+    width = widths[len(widths) * 9 // 10]
+    if len(pairs) < 3 or going_on < 0.3 * len(pairs) or width > 120:
         return text
-    inner = [a for a, b in zip(lines, lines[1:], strict=False) if a and b]
-    if len(inner) < 3:
-        return text
-    broken = sum(line[-1] not in ".!?\"'”’)*:-—…" for line in inner)
-    if broken * 3 < len(inner) or max(map(len, inner)) > 120:
-        return text
-    return re.sub(r"(?<=\S)\n(?=\S)", " ", text)
+    joined = [lines[0]]
+    for before, line in itertools.pairwise(lines):
+        ends = before[-1:] in _TERMINAL and len(before) < 0.75 * width
+        # A heading, or a line of verse.
+        ends = ends or (len(before) < 0.5 * width and not line[:1].islower())
+        if not before or not line or ends:
+            joined.append("\n" + line)
+        else:
+            joined.append(" " + line)
+    return "".join(joined)
 
 
-def clean_text(text: str, published: bool = False) -> Cleaned:
+def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned:
     """Clean one story.
 
     Args:
         text: as the source has it.
         published: it is in the published form of WritingPrompts.
+        web: it was posted on the web, so that notes around it and Markdown are looked for.
     """
-    if published or "<newline>" in text or ("``" in text and looks_tokenised(text)):
+    trims: list[str] = []
+    if published or looks_tokenised(text):
         text = detokenise(text)
+    before = text
     text = fix_encoding(text)
-    if _REMOVED.fullmatch(text):
+    if not published and len(text) != len(before):
+        trims.append("encoding")
+    if "PROJECT GUTENBERG" in text and (match := _GUTENBERG.search(text)):
+        text = match[1]
+        trims.append("Project Gutenberg's header and licence")
+    if _REMOVED.fullmatch(text, 0, 200) and len(text) < 200:
         return Cleaned("", "post was removed or deleted")
-    if _MODERATOR.search(text[:600]):
+    if _MODERATOR.search(text, 0, 1000):
         return Cleaned("", "moderators' post")
-    text = _LINE_ENDS.sub("\n", _BLANKS.sub(" ", text)).strip()
-    text = unwrap(text)
-    text = "\n\n".join(p for p in text.split("\n") if p)
-    return Cleaned(text, None if text else "text is empty")
-
-
-def clean_prompt(prompt: str, published: bool = False) -> tuple[str | None, str | None]:
-    """(prompt, its tag's letters); None for an empty one."""
-    if published or ("``" in prompt and looks_tokenised(prompt)):
-        prompt = detokenise(prompt)
-    tag, prompt = split_prompt_tag(_BLANKS.sub(" ", fix_encoding(prompt)).strip())
-    return prompt.strip() or None, tag
+    before = text = squeeze(text)
+    text = strip_markup(text, web)
+    if len(text) != len(before):
+        trims.append("markup or links")
+    before, text = text, unwrap(text)
+    if text is not before:
+        trims.append("hard-wrapped lines")
+    paragraphs = [p for p in (line.strip() for line in text.split("\n")) if p]
+    if web:
+        if is_comment(paragraphs):
+            return Cleaned("", "comments on another's story", trims)
+        paragraphs, notes, unfinished = trim_notes(paragraphs)
+        trims += notes
+        if unfinished:
+            return Cleaned("", "author says it is unfinished", trims)
+        if is_continuation(paragraphs):
+            return Cleaned("", "continues another post", trims)
+    if any(is_rule(p) for p in paragraphs):
+        trims.append("scene-break rules")
+        paragraphs = [p for p in paragraphs if not is_rule(p)]
+    text = "\n\n".join(paragraphs)
+    if web:
+        text = tidy_quotes(squeeze(_STARS.sub("", text)) if "*" in text else text)
+    if "⟨link⟩" in text:
+        text = squeeze(re.sub(r" ?⟨link⟩", "", text))
+    return Cleaned(text, None if text else "text is empty", trims)

@@ -4,7 +4,8 @@ The authors' release went through a Penn Treebank tokeniser: double quotes becam
 contractions were split (did n't, you 're, gon na), punctuation got spaces, and line ends became
 ``<newline>``. Two degrees of it are about: prompts with every mark spaced, and stories whose
 commas and stops were put back while quotes, brackets and contractions were not. The rules below
-undo both, and leave well-formed text as it is.
+undo both, and leave well-formed text as it is. What the release lost stays lost: whether a dash
+had spaces, and whether somebody wrote "can not".
 """
 
 from __future__ import annotations
@@ -12,45 +13,52 @@ from __future__ import annotations
 import re
 
 _NEWLINE = re.compile(r"[ \t]*<newline>[ \t]*")
-_MARKS = re.compile(r"``|''|\bn't\b| n't|<newline>| [,.;:?!)%]|\( | '(?:s|m|d|re|ve|ll)\b")
+# Any mark of the published form that no well-formed text has.
+_MARKS = re.compile(r"``|<newline>|(?i:[a-z] n['’]t\b)|\w ,(?=\s)|\w \.(?=\s|$)|\( \w")
 
-# Order matters: marks join the word before them first, then brackets, then quotes.
+# One pass each, in this order: words join words, marks join the word before them, brackets and
+# quotes close around what is in them.
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), put)
     for pattern, put in (
-        # did n't -> didn't; you 're -> you're (also with a curly apostrophe)
+        # did n't -> didn't
         (r"(?i)(?<=[a-z]) (?=n['’]t\b)", ""),
-        (r"(?i)(?<=[\w.]) (?=['’](?:s|m|d|re|ve|ll|em)\b)", ""),
-        # gon na, wan na, got ta, gim me, lem me, can not, d'ye
+        # you 're -> you're; not the letter 's' in quotes
+        (r"(?i)(?<=[\w.]) (?=['’](?:s|m|d|re|ve|ll)\b(?!['’]))", ""),
+        # the kids ' toys -> the kids' toys, where no quotation closes later in the line
+        (r"(?<=s) ' (?=[A-Za-z])(?!(?:[^'\n]|(?<=\w)'(?=\w)|'')* '(?!'))", "' "),
+        # I ’ d -> I’d (curly apostrophes were spaced on both sides)
+        (r"(?i)(?<=\w) ?[’] (?=(?:s|m|d|t|re|ve|ll)\b)", "’"),
+        # the tokeniser's own list of contractions
         (r"(?i)\b(gon|wan) (?=na\b)", r"\1"),
         (r"(?i)\b(got) (?=ta\b)", r"\1"),
         (r"(?i)\b(gim|lem) (?=me\b)", r"\1"),
         (r"(?i)\b(can) (?=not\b)", r"\1"),
         (r"(?i)(?<=['’]t) (?=(?:is|was)\b)", ""),
-        # word , -> word,   (not before a number such as " .5", nor dots that open a sentence)
-        (r"(?<=[^\s(\[{`]) +(?=[,;!?%](?!\w)|[.:](?![\w./]))", ""),
-        (r"(?<=[^\s]) +(?=\.{2,}(?:\s|$))", ""),
-        # brackets
+        (r"(?i)\b(d) (?=['’]ye\b)", r"\1"),
+        (r"(?i)\b(more) (?=['’]n\b)", r"\1"),
+        # word , -> word,   but not " .5", nor dots that open a sentence
+        (r"(?<=[^\s(\[{`“‘]) +(?=[,;!?](?![\w,])|[.:](?![\w./]))", ""),
+        (r"(?<=[^\s(\[{`“‘]) +(?=\.{2,}(?=\s|$|''|\"))", ""),
+        (r"(?<=\d) (?=%)", ""),
+        # ( so ) -> (so)
         (r"(?<=[(\[{]) +(?=\S)", ""),
         (r"(?<=\S) +(?=[)\]}])", ""),
-        # http: //x -> http://x ; $ 5 -> $5 ; # 1 -> #1 ; 5 % -> 5%
-        (r"(?i)\b(https?:) +(?=//)", r"\1"),
+        # http: //x -> http://x ; $ 5 -> $5 ; # 1 -> #1
+        (r"(?i)\b(https?) ?: ?(?=//)", r"\1:"),
         (r"(?<![\w$])([$£€#]) (?=\d)", r"\1"),
-        # quotes
+        # quotes, straight and curly
         (r"`` *", '"'),
         (r" *''", '"'),
+        (r"(?<=[“‘]) +", ""),
+        (r" +(?=”)| +(?=’(?:[\s.,;:!?)\"]|$))", ""),
     )
 )
-# A straight quote that the release left spaced on both sides is opened and closed in turn.
-_LOOSE_QUOTE = re.compile(r'(?<!\S)" ([^"\n]*?) "(?=\s|$|[,.;:?!)])')
-_TAG = re.compile(
-    r"^\W{0,2}[\[({] ?([A-Za-z][A-Za-z /&-]{1,11}?) ?[\])}][\s:.-]*|^(WP|EU|CW|PI|TT|RF|IP|MP|SP|OT)(?:\]|[:-])[\s:-]*"
-)  # noqa: E501
 
 
 def looks_tokenised(text: str) -> bool:
     """True where the published form has left its marks."""
-    return _MARKS.search(text) is not None
+    return len(_MARKS.findall(text, 0, 4000)) >= 3 or "<newline>" in text
 
 
 def detokenise(text: str) -> str:
@@ -58,12 +66,51 @@ def detokenise(text: str) -> str:
     text = _NEWLINE.sub("\n", text)
     for pattern, put in _RULES:
         text = pattern.sub(put, text)
-    return _LOOSE_QUOTE.sub(r'"\1"', text)
+    return text
 
 
-def split_prompt_tag(prompt: str) -> tuple[str | None, str]:
-    """The letters of a prompt's tag ([WP] -> "WP"), upper case, and the prompt without it."""
-    match = _TAG.match(prompt)
-    if match is None:
-        return None, prompt
-    return (match[1] or match[2]).upper(), prompt[match.end() :]
+_LOOSE_QUOTE = re.compile(r'(?<!\S)"(?!\S)')
+_LOOSE_SINGLES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), put)
+    for pattern, put in (
+        # 'Daddy! ' -> 'Daddy!'
+        (r"(?<=[.,!?]) '(?=\s|$)", "'"),
+        # 'so ' and ' so ' -> 'so'
+        (r"(?<!\S)' ?(\w[^'\n]{0,80}?) '(?=[\s,.;!?]|$)", r"'\1'"),
+        # ' so'he said -> 'so' he said
+        (r"(?<!\S)' (\w[^'\n]{0,80}?) ?'(?=\w)", r"'\1' "),
+        # the peoples ' voice -> the peoples' voice
+        (r"(?<=s) '(?= [a-z])", "'"),
+        # three'arrow' spells -> three 'arrow' spells
+        (
+            r"(?<=[a-z])'(?=(?!(?:[stdm]|re|ve|ll|em|am|all|n|clock|er)\b)[A-Za-z][^'\n]{0,60}'(?!\w))",
+            " '",
+        ),
+        # he said,'They -> he said, 'They
+        (r"(?<=[a-z][,.:])'(?=[A-Z])", " '"),
+    )
+)
+
+
+def tidy_quotes(text: str) -> str:
+    """Close quotation marks around their words where somebody's clean-up left them loose."""
+    if _LOOSE_QUOTE.search(text):
+        text = "\n".join(_tidy_line(line) for line in text.split("\n"))
+    if " '" in text or "'" in text:
+        for pattern, put in _LOOSE_SINGLES:
+            text = pattern.sub(put, text)
+    return text
+
+
+def _tidy_line(line: str) -> str:
+    """Loose double quotes open and close in turn."""
+    pieces = line.split('"')
+    for number in range(1, len(pieces)):
+        before, after = pieces[number - 1], pieces[number]
+        if before[-1:].strip() or after[:1].strip():
+            continue
+        if number % 2:
+            pieces[number] = after.lstrip(" ")
+        else:
+            pieces[number - 1] = before.rstrip(" ")
+    return '"'.join(pieces)

@@ -2,7 +2,7 @@
 
 Shingles are five words long, hashed all at once: with prefix sums H of byte * B**i modulo 2**64,
 the hash of bytes s..e is (H[e] - H[s]) * B**-s, so that no word passes through Python. The
-signature (Broder 1997) is datasketch's.
+signature is MinHash (Broder 1997): the least value of each of 128 permutations.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from fabula.errors import MissingExtra
 
 PERMUTATIONS = 128
 SHINGLE_WORDS = 5
@@ -49,26 +46,35 @@ def _powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
 def shingle_hashes(normalised: str) -> npt.NDArray[np.uint64]:
     """Hashes of all runs of five words, shape [words - 4] (of the whole text if shorter)."""
     raw = np.frombuffer(normalised.encode() + b" ", dtype=np.uint8)
-    up, down = _powers(1 << max(12, int(len(raw)).bit_length()))
+    up, down = _powers(1 << max(12, len(raw).bit_length()))
     sums = np.zeros(len(raw) + 1, dtype=np.uint64)
     np.cumsum(raw * up[: len(raw)], out=sums[1:], dtype=np.uint64)
     starts = np.concatenate([[0], np.flatnonzero(raw == ord(" ")) + 1])
     run = min(SHINGLE_WORDS, len(starts) - 1)
     begin, end = starts[:-run], starts[run:]
-    return (sums[end] - sums[begin]) * down[begin]
+    hashes: npt.NDArray[np.uint64] = (sums[end] - sums[begin]) * down[begin]
+    return hashes
 
 
 @cache
-def _blank() -> Any:
-    try:
-        from datasketch import MinHash
-    except ImportError:
-        raise MissingExtra("Finding near duplicates", "corpus") from None
-    return MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme="affine32")
+def _permutations() -> npt.NDArray[np.uint32]:
+    """Odd factors and offsets of `PERMUTATIONS` affine maps modulo 2**32, shape [2, 128]."""
+    raw = b"".join(
+        hashlib.sha256(f"fabula minhash {n}".encode()).digest()[:8] for n in range(PERMUTATIONS)
+    )
+    maps = np.frombuffer(raw, dtype="<u4").reshape(PERMUTATIONS, 2).T.copy()
+    maps[0] |= 1
+    return maps
 
 
 def signature(normalised: str) -> bytes:
-    """The MinHash signature, `PERMUTATIONS` unsigned 32-bit numbers."""
-    minhash = _blank().copy()
-    minhash.update_batch((shingle_hashes(normalised) >> np.uint64(32)).tolist())
-    return np.asarray(minhash.hashvalues, dtype=np.uint32).tobytes()
+    """The MinHash signature: `PERMUTATIONS` unsigned 32-bit numbers."""
+    hashes = shingle_hashes(normalised)
+    # Mix (Stafford's variant 13 of the murmur finaliser), because affine maps alone keep order.
+    hashes ^= hashes >> np.uint64(30)
+    hashes *= np.uint64(0xBF58476D1CE4E5B9)
+    hashes ^= hashes >> np.uint64(27)
+    short = (hashes >> np.uint64(32)).astype(np.uint32)
+    factor, offset = _permutations()
+    least: npt.NDArray[np.uint32] = (short[:, None] * factor + offset).min(axis=0)
+    return least.astype("<u4").tobytes()

@@ -84,7 +84,9 @@ class SplitWriter:
 
     def __init__(self, folder: Path) -> None:
         self._writers = {
-            split: pq.ParquetWriter(folder / f"{split}.parquet", CORPUS, compression="zstd")
+            split: pq.ParquetWriter(
+                folder / f"{split}.parquet", CORPUS, compression="zstd", write_page_checksum=True
+            )
             for split in SPLITS
         }
         self._pending: dict[str, list[pa.RecordBatch]] = {split: [] for split in SPLITS}

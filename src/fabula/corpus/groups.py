@@ -1,7 +1,6 @@
 """Looking at all stories at once: duplicates out, splits by prompt and by likeness.
 
-Near duplicates are found with MinHash and locality-sensitive hashing (Broder 1997; Indyk and
-Motwani 1998), through datasketch. Of two stories alike the one stays that is held out, else the
+Of two stories alike the one stays that is held out, else the
 one whose source fixes a split (the gold stories among them), else the first.
 """
 
@@ -10,14 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-
-from fabula.corpus.fingerprint import PERMUTATIONS
+from fabula.corpus.alike import alike_pairs
 from fabula.corpus.schema import SPLITS
 from fabula.corpus.stages import Settings
-from fabula.errors import MissingExtra
 
 _RANK = {"test": 0, "valid": 1, "train": 2, None: 3}
 
@@ -61,70 +56,45 @@ class _Groups:
         self.parent[high] = low
 
 
-def likeness(one: bytes, other: bytes) -> float:
-    """Estimated Jaccard similarity of the texts behind two signatures, 0 to 1."""
-    a, b = (np.frombuffer(s, dtype=np.uint32) for s in (one, other))
-    return float(np.mean(a == b))
-
-
-class LikeIndex:
-    """Finds earlier stories like a new one."""
-
-    def __init__(self, threshold: float) -> None:
-        try:
-            from datasketch import MinHash, MinHashLSH
-        except ImportError:
-            raise MissingExtra("Finding near duplicates", "corpus") from None
-        self._lsh = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, weights=(0.3, 0.7))
-        self._minhash = MinHash
-        self._signatures: dict[int, bytes] = {}
-
-    def like(self, signature: bytes) -> list[tuple[int, float]]:
-        """(key, likeness) of the stories that may be like this one, likest first."""
-        found = self._lsh.query(self._wrap(signature))
-        scored = [(key, likeness(self._signatures[key], signature)) for key in found]
-        return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
-
-    def add(self, key: int, signature: bytes) -> None:
-        """Remember a story."""
-        self._signatures[key] = signature
-        self._lsh.insert(key, self._wrap(signature), check_duplication=False)
-
-    def _wrap(self, signature: bytes) -> Any:
-        return self._minhash(
-            num_perm=PERMUTATIONS,
-            hashvalues=np.frombuffer(signature, dtype=np.uint32),
-            scheme="affine32",
-        )
-
-
 def decide(candidates: list[Candidate], settings: Settings) -> list[Decision]:
     """A decision for every story, in the order given."""
     decisions = [Decision() for _ in candidates]
-    order = sorted(
-        range(len(candidates)),
-        key=lambda i: (_RANK[candidates[i].split], i),
-    )
-    exact: dict[bytes, int] = {}
-    index = LikeIndex(settings.related)
-    groups = _Groups()
+    order = sorted(range(len(candidates)), key=lambda i: (_RANK[candidates[i].split], i))
+    first_of: dict[bytes, int] = {}
+    distinct: list[int] = []
     for i in order:
-        one = candidates[i]
-        first = exact.setdefault(one.digest, i)
-        if first != i:
+        first = first_of.setdefault(candidates[i].digest, i)
+        if first == i:
+            distinct.append(i)
+        else:
             decisions[i] = Decision(reason="exact duplicate", twin=first)
+    groups = _Groups()
+    earlier = _earlier_alike([candidates[i].signature for i in distinct], settings.related)
+    for place, i in enumerate(distinct):
+        # Places count in the order of the walk, so an earlier one has been decided.
+        like = [
+            (similarity, distinct[other])
+            for other, similarity in earlier.get(place, [])
+            if decisions[distinct[other]].reason is None
+        ]
+        likest, twin = max(like, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
+        if likest >= settings.near:
+            decisions[i] = Decision(reason="near duplicate", twin=twin)
             continue
-        like = index.like(one.signature)
-        if like and like[0][1] >= settings.near:
-            decisions[i] = Decision(reason="near duplicate", twin=like[0][0])
-            continue
-        groups.find(one.prompt_id)
-        for other, similarity in like:
-            if similarity >= settings.related:
-                groups.join(one.prompt_id, candidates[other].prompt_id)
-        index.add(i, one.signature)
+        groups.find(candidates[i].prompt_id)
+        for _, other in like:
+            groups.join(candidates[i].prompt_id, candidates[other].prompt_id)
     _assign(candidates, decisions, order, groups, settings)
     return decisions
+
+
+def _earlier_alike(signatures: list[bytes], threshold: float) -> dict[int, list[tuple[int, float]]]:
+    """For each story, the earlier ones that are at least that much alike."""
+    found: dict[int, list[tuple[int, float]]] = {}
+    first, second, similarity = alike_pairs(signatures, threshold)
+    for a, b, s in zip(first.tolist(), second.tolist(), similarity.tolist(), strict=True):
+        found.setdefault(b, []).append((a, s))
+    return found
 
 
 def _assign(
@@ -175,20 +145,15 @@ def leaks(parts: dict[str, list[Candidate]], settings: Settings) -> dict[str, in
         stands in another split too.
     """
     found = {"prompts": 0, "texts": 0, "near duplicates": 0}
-    index = LikeIndex(settings.related)
     prompts: dict[str, str] = {}
     digests: dict[bytes, str] = {}
-    homes: dict[int, str] = {}
-    number = 0
+    homes: list[str] = []
     for split in SPLITS:
         for one in parts.get(split, []):
             found["prompts"] += prompts.setdefault(one.prompt_id, split) != split
             found["texts"] += digests.setdefault(one.digest, split) != split
-            found["near duplicates"] += any(
-                homes[key] != split and similarity >= settings.related
-                for key, similarity in index.like(one.signature)
-            )
-            index.add(number, one.signature)
-            homes[number] = split
-            number += 1
+            homes.append(split)
+    signatures = [one.signature for split in SPLITS for one in parts.get(split, [])]
+    for place, like in _earlier_alike(signatures, settings.related).items():
+        found["near duplicates"] += any(homes[other] != homes[place] for other, _ in like)
     return found

@@ -36,8 +36,8 @@ def _gold_row(story: LabelledStory, origin: str, split: str | None) -> Row:
 
 def gold_rows(path: Path) -> Iterator[Row]:
     """Stories in the sample's own format, labels and beats checked and kept."""
-    for number, record in json_records(path):
-        origin = f"{path}:{number}"
+    for line, record in json_records(path):
+        origin = f"{path.name}:{line.number}"
         if isinstance(record, str):
             yield Row(origin=origin, reason=record)
             continue
@@ -54,8 +54,8 @@ def gold_rows(path: Path) -> Iterator[Row]:
 
 def fairytale_rows(path: Path) -> Iterator[Row]:
     """Tales in FairytaleQA's layout: a title, sections, and questions with answers."""
-    for number, record in json_records(path):
-        row = Row(origin=f"{path}:{number}")
+    for line, record in json_records(path):
+        row = Row(origin=f"{path.name}:{line.number}", share=line.share)
         if isinstance(record, str):
             row.reason = record
         else:
@@ -90,20 +90,22 @@ def text_files(path: Path) -> list[Path]:
 def text_rows(path: Path) -> Iterator[Row]:
     """One story a file; its name is its title. A file that is faulty is one faulty row."""
     files = text_files(path)
-    for file in files:
-        row = Row(origin=f"{file}:1", title=file.stem.replace("_", " ").strip() or None)
+    for number, file in enumerate(files):
+        place = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        title = file.stem.replace("_", " ").strip()
+        row = Row(origin=f"{place}:1", id=place.removesuffix(".txt"), title=title or None)
+        row.share = number / len(files)
         lines: list[str] = []
         try:
             for line in read_lines(file):
                 if line.fault:
-                    row.origin, row.reason = f"{file}:{line.number}", line.fault
+                    row.origin, row.reason = f"{place}:{line.number}", line.fault
                     break
                 lines.append(line.text)
-        except FabulaError as error:
+        except FabulaError:
             if len(files) == 1:
                 raise
-            row.reason = "file cannot be read, is empty or is binary"
-            row.origin = str(error).split(":")[0] if ":" in str(error) else str(file)
+            row.reason = "file is empty, binary or cannot be read"
         row.text = "\n".join(lines)
         yield row
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from fabula.errors import FabulaError
 
@@ -21,16 +20,27 @@ MAX_LINE = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a file: its number from 1, and its text or what is wrong with it."""
+    """One line of a file.
+
+    Attributes:
+        number: from 1.
+        text: without the line's end; empty where there is a fault.
+        fault: what is wrong with it.
+        share: how much of the file was read by then, 0 to 1 (now and then brought up to date).
+    """
 
     number: int
     text: str
     fault: str | None = None
+    share: float = 0.0
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open a plain, gzip, xz or bzip2 file for reading; told apart by content, not by name.
+def open_bytes(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Open a plain, gzip, xz or bzip2 file; told apart by content, not by name.
+
+    Yields:
+        The stream of its bytes, decompressed, and the file underneath.
 
     Raises:
         FabulaError: cannot be read, is empty, or its compressed stream is damaged or truncated.
@@ -38,19 +48,21 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     try:
         if path.is_dir():
             raise FabulaError(f"{path} is a folder; name a file.")
-        with path.open("rb") as raw:
+        with ExitStack() as stack:
+            raw = stack.enter_context(path.open("rb"))
             magic = raw.read(6)
             raw.seek(0)
             if not magic:
                 raise FabulaError(f"{path} is empty; there are no stories in it.")
-            stream: object = raw
             if magic[:2] == b"\x1f\x8b":
-                stream = io.BufferedReader(gzip.GzipFile(fileobj=raw))  # type: ignore[type-var]
+                stream: BinaryIO = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw)))
             elif magic == b"\xfd7zXZ\x00":
-                stream = io.BufferedReader(lzma.LZMAFile(raw))  # type: ignore[type-var]
+                stream = cast(BinaryIO, stack.enter_context(lzma.LZMAFile(raw)))
             elif magic[:3] == b"BZh":
-                stream = io.BufferedReader(bz2.BZ2File(raw))  # type: ignore[type-var]
-            yield stream  # type: ignore[misc]
+                stream = cast(BinaryIO, stack.enter_context(bz2.BZ2File(raw)))
+            else:
+                stream = raw
+            yield stream, raw
     except (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
         raise FabulaError(
             f"{path}: the compressed file is damaged or truncated ({error}); fetch it again."
@@ -67,34 +79,34 @@ def read_lines(path: Path) -> Iterator[Line]:
     without text, so that the caller can count it and go on.
 
     Raises:
-        FabulaError: see `open_bytes`; or the file is binary (a NUL in the first block).
+        FabulaError: see `open_bytes`; or the file is binary (many NULs in its first block).
     """
-    with open_bytes(path) as stream:
-        number = 0
-        while raw := stream.readline(MAX_LINE):
+    with open_bytes(path) as (stream, raw):
+        size = max(1, path.stat().st_size)
+        number, share = 0, 0.0
+        while line := stream.readline(MAX_LINE):
             number += 1
             if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-                head = raw[:4096]
+                line = line.removeprefix(b"\xef\xbb\xbf")
+                head = line[:4096]
                 if head[:4] == b"PAR1" or head.count(b"\0") * 20 > len(head):
                     raise FabulaError(f"{path} is a binary file, not text; is it the right file?")
-            if len(raw) >= MAX_LINE and not raw.endswith(b"\n"):
-                size = len(raw)
-                while raw and not raw.endswith(b"\n"):
-                    raw = stream.readline(MAX_LINE)
-                    size += len(raw)
-                if size > MAX_LINE + 1:
-                    fault = f"line over {MAX_LINE // 1_000_000} MB"
-                    yield Line(number, "", fault)
-                    continue
-            yield decode(number, raw.rstrip(b"\r\n"))
+            if len(line) >= MAX_LINE and not line.endswith(b"\n"):
+                while line and not line.endswith(b"\n"):
+                    line = stream.readline(MAX_LINE)
+                yield Line(number, "", f"line over {MAX_LINE // 1_000_000} MB", share)
+                continue
+            if number % 256 == 0:
+                share = min(1.0, raw.tell() / size)
+            text, fault = decode(line.rstrip(b"\r\n"))
+            yield Line(number, text, fault, share)
 
 
-def decode(number: int, raw: bytes) -> Line:
-    """One line's text, or its fault."""
+def decode(raw: bytes) -> tuple[str, str | None]:
+    """A line's text, or "" and its fault."""
     if b"\0" in raw:
-        return Line(number, "", "NUL byte in the line")
+        return "", "NUL byte in the line"
     try:
-        return Line(number, raw.decode("utf-8"))
+        return raw.decode("utf-8"), None
     except UnicodeDecodeError:
-        return Line(number, "", "line is not UTF-8")
+        return "", "line is not UTF-8"

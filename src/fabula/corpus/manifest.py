@@ -13,7 +13,7 @@ from fabula.corpus.stages import Settings
 from fabula.corpus.tally import TAGS, SourceTally
 
 FORMAT = 1
-_LIBRARIES = ("pyarrow", "ftfy", "datasketch")
+_LIBRARIES = ("pyarrow", "ftfy")
 
 
 def make_manifest(

@@ -11,8 +11,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fabula.corpus.beats import beat_names, content_words, cut, pieces, sentences, summarise
-from fabula.corpus.beats import FREYTAG_CUTS, Sentence
+from fabula.corpus.beats import (
+    FREYTAG_CUTS,
+    Sentence,
+    beat_names,
+    content_words,
+    cut,
+    pieces,
+    sentences,
+    summarise,
+)
 from fabula.story import FREYTAG, Beat, Outline, Passage
 
 MAX_SO_FAR = 400
@@ -62,12 +70,12 @@ def parts_of(text: str, max_words: int) -> list[Part]:
         return []
     weights = content_words(text)
     beats = pieces(text, units, cut(text, units, FREYTAG_CUTS))
-    total_words = text.count(" ") + text.count("\n\n") + 1
+    total_words = len(text.split())
     runs: list[list[Sentence]] = []
     sizes = [1] * len(beats)
     for index, beat in enumerate(beats):
         if total_words > max_words:
-            words = text.count(" ", beat[0].start, beat[-1].end) + 1
+            words = len(text[beat[0].start : beat[-1].end].split())
             sizes[index] = min(math.ceil(words / (max_words / 2)), len(beat))
         size = sizes[index]
         cuts = cut(text, beat, [n / size for n in range(1, size)]) if size > 1 else []

@@ -60,7 +60,7 @@ def prepare(
         FabulaError: a source cannot be read or is mostly faulty, nothing is left, or `out`
             cannot be written. Then nothing is left behind.
     """
-    if settings.valid + settings.test >= 1 or min(settings.valid, settings.test) < 0:
+    if not (settings.valid >= 0 <= settings.test and settings.valid + settings.test < 1):
         raise FabulaError("--valid and --test are shares of the stories; together less than 1.")
     check_place(out, force)
     tallies = {source.name: SourceTally() for source in sources}
@@ -107,7 +107,8 @@ def _clean(
     """First pass: every source cleaned into the spool, fingerprints kept."""
     stories = _Stories([], [], [])
     seen: set[str] = set()
-    done = 0
+    total = sum(source.size for source in sources)
+    done, before = 0, 0
     with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, CLEAN) as writer:
         for source in sources:
             tally = tallies[source.name]
@@ -116,12 +117,15 @@ def _clean(
                 if good.num_rows:
                     writer.write_batch(good)
                 done += batch.num_rows
-                progress("clean", done, None)
+                share = (before + source.share * source.size) / total
+                progress("clean", done, round(done / share) if share > 0.01 else None)
             if tally.faulty > 3 and tally.faulty > MAX_FAULTY * tally.read:
                 raise FabulaError(
                     f"{tally.faulty:,} of the {tally.read:,} rows of {source.files[0]} cannot be "
                     f"used ({tally.first_drop()}); mend the file, or name its kind and columns."
                 )
+            before += source.size
+        progress("clean", done, done)
     return stories
 
 

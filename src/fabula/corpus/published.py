@@ -36,7 +36,7 @@ def wp_files(folder: Path) -> list[Path]:
 
 def _count_lines(path: Path) -> int:
     count, last = 0, b"\n"
-    with open_bytes(path) as stream:
+    with open_bytes(path) as (stream, _):
         while block := stream.read(1 << 20):
             count += block.count(b"\n")
             last = block[-1:]
@@ -58,15 +58,17 @@ def wp_rows(folder: Path) -> Iterator[Row]:
                 f"{source} has {counts[0]:,} lines and {target.name} has {counts[1]:,}; each "
                 "prompt needs its story on the same line, so fetch the two files again."
             )
-    for source, target in pairs:
+    for number, (source, target) in enumerate(pairs):
         split = source.stem
         for prompt, story in zip(read_lines(source), read_lines(target), strict=True):
             fault = story.fault or (prompt.fault and f"prompt: {prompt.fault}")
             yield Row(
-                origin=f"{target}:{story.number}",
+                origin=f"{target.name}:{story.number}",
                 id=f"{split}-{story.number:06d}",
                 text=story.text,
                 prompt=prompt.text,
                 split=split,
                 reason=fault,
+                published=True,
+                share=(number + story.share) / len(pairs),
             )

@@ -38,6 +38,8 @@ RAW = pa.schema(
         ("gold", pa.string()),
         # file:line (or file:row), for people who go and look.
         ("origin", pa.string()),
+        # The text is in the published, tokenised form of WritingPrompts.
+        ("published", pa.bool_()),
         # Why the row cannot be used, where the source already knows.
         ("reason", pa.string()),
     ]
@@ -99,8 +101,7 @@ def load_corpus(path: Path | str, split: str) -> pa.Table:
     if not file.is_file():
         raise FabulaError(f"{folder} has no {split}.parquet; prepare the corpus again.")
     try:
-        # The reader as a whole is checked: footers of truncated files can still look right.
-        table = pq.read_table(file, memory_map=True)
+        table = pq.read_table(file, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise FabulaError(

@@ -28,9 +28,12 @@ class Row:
     split: str | None = None
     gold: str | None = None
     reason: str | None = None
+    published: bool = False
+    share: float = 0.0
+    """How much of the source was read by then, 0 to 1; for the time left."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Source:
     """One source on the command line.
 
@@ -40,6 +43,7 @@ class Source:
         files: every file it reads, for the manifest's digests.
         licence: what the source may be used for.
         rows: makes the rows anew on each call; raises FabulaError where the file is at fault.
+        share: how much of it was read so far, 0 to 1.
     """
 
     kind: str
@@ -47,6 +51,7 @@ class Source:
     files: list[Path]
     licence: str
     rows: Callable[[], Iterator[Row]] = field(repr=False)
+    share: float = 0.0
 
     @property
     def research_only(self) -> bool:
@@ -63,6 +68,7 @@ class Source:
         number = 0
         for row in self.rows():
             number += 1
+            self.share = row.share
             row.id = f"{self.name}-{row.id or f'{number:06d}'}" if self.kind != "sample" else row.id
             pending.append(row)
             if len(pending) == BATCH_ROWS:
@@ -72,6 +78,11 @@ class Source:
             yield self._batch(pending)
         if not number:
             raise FabulaError(f"{self.files[0]} holds no stories.")
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files, as they lie on disk."""
+        return sum(file.stat().st_size for file in self.files)
 
     def _batch(self, rows: list[Row]) -> pa.RecordBatch:
         columns = {

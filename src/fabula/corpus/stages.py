@@ -14,10 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from fabula.corpus.clean import MIN_WORDS, clean_prompt, clean_text
+from fabula.corpus.beats import has_five_sentences
+from fabula.corpus.clean import MIN_WORDS, clean_text
 from fabula.corpus.fingerprint import digest, normalise, prompt_id, signature
 from fabula.corpus.layouts import gold_story
 from fabula.corpus.parts import parts_of
+from fabula.corpus.prompts import OFF_TOPIC, clean_prompt, clean_title
 from fabula.corpus.schema import CLEAN, CORPUS
 from fabula.corpus.tagging import MIN_CONFIDENCE, complete, read_brief
 from fabula.story import Brief, Outline, Passage, render_brief, render_completion
@@ -57,20 +59,26 @@ def clean_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
 
 
 def _clean_row(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    published = row["split"] is not None and row["gold"] is None
     row["trims"], row["faulty"] = [], row["reason"] is not None
-    if row["prompt"] is not None and row["gold"] is None:
-        row["prompt"], row["prompt_tag"] = clean_prompt(row["prompt"], published)
+    # What answers a prompt was posted on the web.
+    web = row["prompt"] is not None and row["gold"] is None
+    if web:
+        row["prompt"], row["prompt_tag"] = clean_prompt(row["prompt"])
+        if OFF_TOPIC.intersection((row["prompt_tag"] or "").split()):
+            row["reason"] = row["reason"] or "prompt asks for no story ([OT], [MODPOST])"
+    row["title"] = clean_title(row["title"])
     row["prompt_id"] = prompt_id(row["prompt"] or "id " + row["id"])
     if row["reason"] is None:
         if row["gold"] is None:
-            cleaned = clean_text(row["text"] or "", published)
+            cleaned = clean_text(row["text"] or "", row["published"], web)
             row["text"], row["reason"], row["trims"] = cleaned.text, cleaned.reason, cleaned.trims
         row["words"] = len(row["text"].split())
         if row["reason"] is None and row["words"] < settings.min_words and row["gold"] is None:
             row["reason"] = f"under {settings.min_words} words"
         if row["words"] > settings.max_words and settings.long == "drop":
             row["reason"] = f"over {settings.max_words} words"
+        if row["reason"] is None and row["gold"] is None and not has_five_sentences(row["text"]):
+            row["reason"] = "fewer than five sentences"
     if row["reason"] is None:
         plain = normalise(row["text"])
         row["digest"], row["signature"] = digest(plain), signature(plain)

@@ -76,9 +76,8 @@ def choose_columns(names: list[str], mapping: dict[str, str], where: str) -> dic
     return chosen
 
 
-def row_of(record: dict[str, Any], columns: dict[str, str], origin: str) -> Row:
-    """A table's record as a `Row`; what is not text is a fault of that row."""
-    row = Row(origin=origin)
+def fill_row(row: Row, record: dict[str, Any], columns: dict[str, str]) -> None:
+    """Put a table's record into a row; a story that is not text is a fault of that row."""
     for role, column in columns.items():
         value = record.get(column)
         if value is None or value == "":
@@ -95,7 +94,6 @@ def row_of(record: dict[str, Any], columns: dict[str, str], origin: str) -> Row:
             row.split = name if name in ("train", "valid", "test") else None
         else:
             setattr(row, role, value)
-    return row
 
 
 def parse_json(line: Line) -> dict[str, Any] | str:
@@ -109,8 +107,8 @@ def parse_json(line: Line) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else "line is not a JSON object"
 
 
-def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Line number and object (or fault) of each line that is not blank.
+def json_records(path: Path) -> Iterator[tuple[Line, dict[str, Any] | str]]:
+    """Each line that is not blank, and its object (or fault).
 
     Raises:
         FabulaError: the file starts as one JSON array, or its first line is no object.
@@ -133,20 +131,21 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
                 f"{path}: an object over several lines; write each object on one line instead."
             )
         first = False
-        yield line.number, record
+        yield line, record
 
 
 def jsonl_rows(path: Path, mapping: dict[str, str]) -> Iterator[Row]:
     """Rows of a file of JSON lines."""
     columns: dict[str, str] | None = None
-    for number, record in json_records(path):
-        origin = f"{path}:{number}"
+    for line, record in json_records(path):
+        row = Row(origin=f"{path.name}:{line.number}")
         if isinstance(record, str):
-            yield Row(origin=origin, reason=record)
-            continue
-        if columns is None:
-            columns = choose_columns(list(record), mapping, str(path))
-        yield row_of(record, columns, origin)
+            row.reason = record
+        else:
+            columns = columns or choose_columns(list(record), mapping, str(path))
+            fill_row(row, record, columns)
+        row.share = line.share
+        yield row
 
 
 def _csv_lines(lines: Iterable[Line], path: Path) -> Iterator[str]:
@@ -166,7 +165,7 @@ def csv_rows(path: Path, mapping: dict[str, str]) -> Iterator[Row]:
         FabulaError: not UTF-8, doubled or missing columns, or quotes that never close.
     """
     csv.field_size_limit(50_000_000)
-    with open_bytes(path) as stream:
+    with open_bytes(path) as (stream, _):
         head = stream.readline(100_000)
     delimiter = max("\t,;", key=lambda d: head.count(d.encode()))
     reader = csv.reader(_csv_lines(read_lines(path), path), delimiter=delimiter, strict=True)
@@ -178,13 +177,15 @@ def csv_rows(path: Path, mapping: dict[str, str]) -> Iterator[Row]:
         columns = choose_columns(header, mapping, str(path))
         start = reader.line_num + 1
         for cells in reader:
-            origin, start = f"{path}:{start}", reader.line_num + 1
+            origin, start = f"{path.name}:{start}", reader.line_num + 1
             if not cells:
                 continue
+            row = Row(origin=origin)
             if len(cells) != len(header):
-                yield Row(origin=origin, reason="wrong number of cells")
+                row.reason = "wrong number of cells"
             else:
-                yield row_of(dict(zip(header, cells, strict=True)), columns, origin)
+                fill_row(row, dict(zip(header, cells, strict=True)), columns)
+            yield row
     except csv.Error as error:
         raise FabulaError(f"{path}, line {reader.line_num}: {error}; mend the table.") from None
 
@@ -205,7 +206,9 @@ def parquet_rows(path: Path, mapping: dict[str, str]) -> Iterator[Row]:
         for batch in file.iter_batches(batch_size=1024, columns=list(columns.values())):
             for record in batch.to_pylist():
                 number += 1
-                yield row_of(record, columns, f"{path}:{number}")
+                row = Row(origin=f"{path.name}:{number}", share=number / file.metadata.num_rows)
+                fill_row(row, record, columns)
+                yield row
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise FabulaError(f"{path} is damaged or not Parquet ({reason}); fetch it again.") from None

@@ -11,7 +11,7 @@ prompt are drawn together, because they are not independent (cluster bootstrap).
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,13 @@ class Statistic:
     Attributes:
         columns: shape [stories, k]; the numbers that are summed over stories.
         combine: sums of shape [draws, k] -> the metric, shape [draws]; NaN where undefined.
+        share: whether it is a percentage of yes among yes and no: of `columns`, the second
+            counts the answers.
     """
 
     columns: Floats
     combine: Combine
+    share: bool = False
 
     def at(self, weights: Floats) -> Floats:
         """The metric under weights of shape [draws, stories], shape [draws]."""
@@ -61,14 +64,20 @@ def number(value: Any) -> float | None:
 
 
 def _quotient(sums: Floats) -> Floats:
-    out = np.full(len(sums), np.nan)
-    return np.divide(sums[:, 0], sums[:, 1], out=out, where=sums[:, 1] > 0)
+    out: Floats = np.full(len(sums), np.nan)
+    np.divide(sums[:, 0], sums[:, 1], out=out, where=sums[:, 1] > 0)
+    return out
 
 
 def mean(values: Sequence[float | None]) -> Statistic:
     """Mean over the stories that have a value (None: this story does not count)."""
     rows = [(0.0, 0.0) if v is None else (float(v), 1.0) for v in values]
     return Statistic(np.array(rows, dtype=np.float64).reshape(-1, 2), _quotient)
+
+
+def share(answers: Sequence[bool | None]) -> Statistic:
+    """Percentage of yes among the stories that have an answer."""
+    return replace(mean([None if a is None else 100.0 * a for a in answers]), share=True)
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Statistic:
@@ -79,10 +88,12 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Statist
 
 def exp_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Statistic:
     """exp(sum / sum): a corpus perplexity."""
-    with np.errstate(over="ignore"):
-        return Statistic(
-            ratio(numerators, denominators).columns, lambda sums: np.exp(_quotient(sums))
-        )
+
+    def combine(sums: Floats) -> Floats:
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(_quotient(sums)), dtype=np.float64)
+
+    return Statistic(ratio(numerators, denominators).columns, combine)
 
 
 class Resamples:
@@ -92,6 +103,7 @@ class Resamples:
         """Draw `count` times as many prompts as there are, with replacement."""
         order: dict[Hashable, int] = {}
         member = np.array([order.setdefault(g, len(order)) for g in groups], dtype=np.int64)
+        self._member = member
         rng = np.random.default_rng(seed)
         self.clusters = len(order)
         draws = rng.multinomial(
@@ -102,7 +114,11 @@ class Resamples:
     def interval(self, *terms: tuple[float, Statistic]) -> Interval | None:
         """Interval of a weighted sum of metrics, e.g. a lift: ``(1, matched), (-1, floor)``.
 
-        Returns None with fewer than two prompts, or where the sum is undefined in most draws.
+        Where nobody (or everybody) said yes, drawing again cannot show how sure that is: the
+        interval of such a share is the exact one (Clopper & Pearson 1934), prompts as trials.
+
+        Returns None with fewer than two prompts, where the sum is undefined in most draws, or
+        where a sum of several is the same in all of them.
         """
         if self.clusters < 2:
             return None
@@ -111,7 +127,17 @@ class Resamples:
         if len(draws) < len(self.weights) / 2:
             return None
         low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        if low == high and len(terms) > 1:
+            return None
+        if low == high and terms[0][1].share:
+            return self._exact(float(low), terms[0][1])
         return Interval(float(low), float(high))
+
+    def _exact(self, percent: float, statistic: Statistic) -> Interval:
+        """The exact interval of 0 or 100 percent."""
+        trials = len(np.unique(self._member[statistic.columns[:, 1] > 0]))
+        far = 100 * (1 - ((1 - LEVEL) / 2) ** (1 / trials))
+        return Interval(0.0, far) if percent < 50 else Interval(100 - far, 100.0)
 
 
 def average(statistics: Sequence[Statistic]) -> Statistic:
@@ -124,7 +150,7 @@ def average(statistics: Sequence[Statistic]) -> Statistic:
             s.combine(sums[:, a:b])
             for s, a, b in zip(statistics, edges[:-1], edges[1:], strict=True)
         ]
-        return np.mean(parts, axis=0, dtype=np.float64)
+        return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
 
     return Statistic(np.concatenate([s.columns for s in statistics], axis=1), combine)
 
@@ -164,3 +190,24 @@ def derangements(groups: Sequence[Hashable], count: int, seed: int) -> list[list
         if len(found) == count:
             break
     return found
+
+
+def quantile(values: Sequence[int | None], q: float) -> Statistic:
+    """A quantile (the smallest value that at least a share q does not exceed) of whole numbers.
+
+    Args:
+        values: not negative; None leaves the story out.
+        q: 0 to 1; 1 is the maximum.
+    """
+    top = max((v for v in values if v is not None), default=0)
+    counts = np.zeros((len(values), top + 1))
+    for i, value in enumerate(values):
+        if value is not None:
+            counts[i, value] = 1
+
+    def combine(sums: Floats) -> Floats:
+        total = sums.sum(axis=1)
+        reached = np.cumsum(sums, axis=1) >= q * total[:, None] - 1e-9
+        return np.asarray(np.where(total > 0, reached.argmax(axis=1), np.nan), dtype=np.float64)
+
+    return Statistic(counts, combine)

@@ -74,7 +74,7 @@ def from_sample(story: LabelledStory) -> HeldOut:
 
 def _rows(corpus: Path, split: str) -> Iterator[tuple[HeldOut, int]]:
     """Rows of a prepared corpus, each with its part number."""
-    from fabula.corpus.schema import example_rows, load_corpus
+    from fabula.corpus import example_rows, load_corpus
 
     table = load_corpus(corpus, split)
     parts = table.column("part").to_pylist()

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fabula.engines.protocol import Engine
 from fabula.errors import FabulaError
@@ -110,7 +110,9 @@ def fitting_words(engine: Engine, item: HeldOut, other: Brief | None) -> int:
 
 
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
 
 
 def counted(engine: Engine, passages: Sequence[Passage]) -> tuple[list[int], list[bool]]:
@@ -183,7 +185,8 @@ def bits_per_byte(rows: Sequence[Scored | None], condition: str) -> Statistic:
     """Bits of all stories over bytes of all stories."""
     known = [r if r is not None and condition in r.bits else None for r in rows]
     return ratio(
-        [r.bits[condition] if r else 0.0 for r in known], [float(r.size) if r else 0.0 for r in known]
+        [r.bits[condition] if r else 0.0 for r in known],
+        [float(r.size) if r else 0.0 for r in known],
     )
 
 
@@ -219,15 +222,16 @@ def gain(rows: Sequence[Scored | None], without: str, given: str = "brief") -> S
 
 
 def own_brief_wins(rows: Sequence[Scored | None]) -> Statistic:
-    """Share of stories likelier behind their own brief than behind another one; chance 0.5.
+    """Percentage of stories likelier behind their own brief than behind another one; chance 50.
 
     Fan et al. 2018's prompt ranking with one distractor; equal scores count half.
     """
-    return mean(
+    wins = mean(
         [
             None
             if r is None or "other" not in r.bits
-            else 0.5 * ((r.bits["brief"] < r.bits["other"]) + (r.bits["brief"] <= r.bits["other"]))
+            else 50.0 * ((r.bits["brief"] < r.bits["other"]) + (r.bits["brief"] <= r.bits["other"]))
             for r in rows
         ]
     )
+    return replace(wins, share=True)

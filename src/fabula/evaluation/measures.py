@@ -16,7 +16,7 @@ GROUPS = {
     "wishes": "Wishes kept",
     "arc": "The arc asked for",
     "form": "Form",
-    "copying": "Longest run of words shared with the training stories",
+    "copying": "Words shared with the training stories",
 }
 
 
@@ -130,7 +130,9 @@ def figures(measure: Measure, resamples: Resamples) -> Figures:
             else None
         ),
         human=human.value if human is not None else None,
-        human_interval=interval((1, human)) if human is not None and human.value is not None else None,
+        human_interval=interval((1, human))
+        if human is not None and human.value is not None
+        else None,
         human_floor=measure.human_floor.value if measure.human_floor is not None else None,
         chance=measure.chance,
     )
@@ -177,7 +179,9 @@ def differences(
                     baseline=names[0],
                     value=value,
                     interval=(
-                        resamples.interval(*terms) if measure.bounded and value is not None else None
+                        resamples.interval(*terms)
+                        if measure.bounded and value is not None
+                        else None
                     ),
                 )
             )

@@ -83,8 +83,10 @@ def longest_shared(
         tick: called with the words read so far.
     """
     vocabulary: dict[str, int] = {}
-    asked = [[vocabulary.setdefault(w, len(vocabulary) + 1) for w in spoken_words(s)] for s in stories]
-    words = [""] + list(vocabulary)
+    asked = [
+        [vocabulary.setdefault(w, len(vocabulary) + 1) for w in spoken_words(s)] for s in stories
+    ]
+    words = ["", *vocabulary]
     rng = np.random.default_rng(0)
     numbers = rng.integers(1, 2**64, size=len(words), dtype=np.uint64)
     best = [Shared(0) for _ in stories]
@@ -161,7 +163,7 @@ def corpus_texts(corpus: Path | None, split: str = "train") -> Iterator[tuple[st
         for story in load_sample(split):  # type: ignore[arg-type]
             yield story.id, story.text
         return
-    from fabula.corpus.schema import load_corpus
+    from fabula.corpus import load_corpus
 
     table = load_corpus(corpus, split)
     for batch in table.select(["id", "text"]).to_batches(max_chunksize=1_000):

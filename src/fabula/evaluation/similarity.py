@@ -31,8 +31,9 @@ _ORDER = 4
 @cache
 def _tools() -> tuple[Any, Any, Any]:
     try:
-        from rouge_score.rouge_scorer import RougeScorer
-        from sacrebleu.metrics import BLEU, CHRF
+        from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
     except ImportError:
         raise MissingExtra("Scoring stories with BLEU and ROUGE", "eval") from None
     return BLEU(), CHRF(), RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False)
@@ -79,7 +80,9 @@ def _bleu_of_sums(sums: Floats) -> Floats:
 
 
 def similarity(
-    stories: Sequence[str], references: Sequence[str | None], tick: Callable[[], None] = lambda: None
+    stories: Sequence[str],
+    references: Sequence[str | None],
+    tick: Callable[[], None] = lambda: None,
 ) -> dict[str, Statistic]:
     """Score each story against one reference.
 

@@ -180,4 +180,4 @@ def _unfinished(draft: Draft, scene: Scene) -> float:
 
 def score(found: dict[str, float], weights: Weights) -> float:
     """The weighted sum."""
-    return sum(getattr(weights, name) * value for name, value in found.items())
+    return float(sum(getattr(weights, name) * value for name, value in found.items()))

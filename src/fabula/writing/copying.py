@@ -33,7 +33,7 @@ class Originals:
         block = max((least + 1) // 2, 1)
         best: tuple[int, int] = (0, 0)
         for at in range(0, len(words) - block + 1, block):
-            if best[0] <= at and at + block <= best[1] or not self._has(words[at : at + block]):
+            if (best[0] <= at and at + block <= best[1]) or not self._has(words[at : at + block]):
                 continue
             for leftwards in (True, False):
                 first, last = self._spread(words, at, at + block, leftwards)

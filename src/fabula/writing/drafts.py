@@ -18,6 +18,7 @@ from fabula.writing.settings import WriterSettings
 from fabula.writing.sheet import Script, Sheet
 
 End = Literal["open", "line", "heading", "story", "limit"]
+MOST_GAIN = 2.0
 _HEADING = re.compile(r"(?:\A|\n)#")
 _BLANK_LINES = re.compile(r"\n{3,}")
 # A sentence ends at its mark, with the quotation mark that may close it.
@@ -36,6 +37,7 @@ class Task:
         history: tokens of the story so far, for DRY.
         breakers: tokens over which DRY matches nothing.
         watched: tokens whose log-probability is wanted at every place.
+        strangers: tokens that are held back: names of nobody in this story.
     """
 
     line: bool
@@ -45,6 +47,7 @@ class Task:
     history: Sequence[int] = ()
     breakers: frozenset[int] = frozenset()
     watched: Sequence[int] = ()
+    strangers: Sequence[int] = ()
 
 
 @dataclass
@@ -84,8 +87,12 @@ class Draft:
 
     @property
     def mean_gain(self) -> float:
-        """Mean pointwise information between brief and token, nats (Li et al. 2016)."""
-        return float(np.mean(self.gain)) if self.gain else 0.0
+        """Mean pointwise information between brief and token, nats (Li et al. 2016).
+
+        No token counts for more than `MOST_GAIN`: a name that only the brief could give is worth
+        ten nats, and saying it again and again is not a virtue.
+        """
+        return float(np.clip(self.gain, -MOST_GAIN, MOST_GAIN).mean()) if self.gain else 0.0
 
 
 def draw(
@@ -97,7 +104,7 @@ def draw(
     rng: np.random.Generator,
     begun: Draft | None = None,
 ) -> list[Draft]:
-    """Draw candidates until each has ended or reached the limit.
+    """Draw candidates until enough of them have ended or reached the limit.
 
     Args:
         sheet: a batch of `rows` rows, ready for its next token.
@@ -112,6 +119,7 @@ def draw(
             list(begun.ids) if begun else [],
             list(begun.log_p) if begun else [],
             list(begun.gain) if begun else [],
+            list(begun.watched) if begun else [],
             inserted=begun.inserted if begun else None,
         )
         for row in range(rows)
@@ -130,9 +138,11 @@ def draw(
                 dry.append(row, token)
     every = np.arange(rows)
     watched = np.asarray(task.watched, dtype=np.int64)
+    strangers = np.asarray(task.strangers, dtype=np.int64)
     while True:
         guided, briefed, bare = sheet.scores()
         _ban(guided, script, task, drafts)
+        guided[:, strangers] -= np.float32(settings.stranger_penalty)
         if settings.dry_multiplier:
             dry.apply(guided)
         tokens = sample(guided, settings, rng)
@@ -147,7 +157,7 @@ def draw(
             token = int(tokens[row])
             if token == script.engine.eos:
                 draft.log_p.append(float(log_p[row]))
-                _finish(draft, script, "story")
+                _finish(draft, script, "story", task.line)
                 continue
             draft.ids.append(token)
             draft.log_p.append(float(log_p[row]))
@@ -159,9 +169,10 @@ def draw(
                 dry.append(row, token)
             _look_for_end(draft, script, task)
             if draft.end == "open" and len(draft.ids) >= task.limit:
-                _finish(draft, script, "limit")
-        if all(d.end != "open" for d in drafts):
-            return drafts
+                _finish(draft, script, "limit", task.line)
+        ended = [d for d in drafts if d.end != "open"]
+        if len(ended) >= settings.quorum * rows:
+            return ended
         sheet.step(tokens)
 
 
@@ -184,26 +195,26 @@ def _ban(scores: Scores, script: Script, task: Task, drafts: Sequence[Draft]) ->
 def _look_for_end(draft: Draft, script: Script, task: Task) -> None:
     piece = script.piece(draft.ids[-1])
     if task.line and "\n" in piece:
-        _finish(draft, script, "line")
+        _finish(draft, script, "line", True)
     elif not task.line and "#" in piece and _HEADING.search(script.engine.decode(draft.ids)):
-        _finish(draft, script, "heading")
+        _finish(draft, script, "heading", False)
 
 
-def _finish(draft: Draft, script: Script, end: End) -> None:
+def _finish(draft: Draft, script: Script, end: End, line: bool) -> None:
     """Read the text off a draft that has ended."""
     draft.end = end
     text = script.engine.decode(draft.ids)
     if end == "line":
-        text = text.lstrip("\n").partition("\n")[0]
+        text = text.partition("\n")[0]
     elif end == "heading":
         text = text[: match.start()] if (match := _HEADING.search(text)) else text
     elif end == "limit":
         ends = [m.end() for m in _SENTENCE_END.finditer(text)]
         text = text[: ends[-1]] if ends else text
     draft.kept = text.rstrip()
-    spoken = unescape(draft.kept) if end == "line" else unescape_passage(draft.kept)
-    spoken = _BLANK_LINES.sub("\n\n", spoken).strip()
-    draft.text = "" if "\ufffd" in spoken else spoken
+    spoken = unescape(draft.kept) if line else unescape_passage(draft.kept)
+    # A model may write half a character; nobody can read that.
+    draft.text = _BLANK_LINES.sub("\n\n", spoken.replace("\ufffd", "")).strip()
 
 
 def follow(draft: Draft, script: Script, text: str, rows: int) -> Sheet:

@@ -21,8 +21,9 @@ from fabula.writing.sheet import Script, Sheet
 from fabula.writing.wishes import Want
 
 _DETERMINERS = frozenset("a an the his her my our their your its this that one some".split())
-# A phrase needs some text before it: what opens a passage sets its scene.
+# Only a name opens a text; a phrase needs some words before it.
 FIRST_PLACE = 3
+LEAST_AFTER = 4
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,36 @@ class Form:
         ids: its tokens, in the middle of a sentence.
         bare: it lacks its article, and so must follow a determiner.
         opening: whether it opens a sentence; None where it may or may not (a name).
+        first: it opens the whole text.
     """
 
     ids: list[int]
     bare: bool = False
     opening: bool | None = None
+    first: bool = False
 
-    def fits(self, before: str) -> bool:
-        """Whether it can stand after a token that reads `before`."""
+    def fits(self, before: str | None) -> bool:
+        """Whether it can stand after a token that reads `before` (None: at the very beginning)."""
+        if before is None or self.first:
+            return before is None and self.first
         if not before.strip() or before.endswith("\n"):
             return False
-        opens = before.rstrip()[-1] in "\"”.!?"
+        opens = before.rstrip()[-1] in '"”.!?'
         determined = before.strip().lower() in _DETERMINERS
         return determined == self.bare and self.opening in (None, opens)
 
 
-def forms(want: Want, script: Script) -> list[Form]:
+def forms(want: Want, script: Script, line: bool) -> list[Form]:
     """The ways to say a wish: as given, to open a sentence, and after another determiner."""
     phrase = want.phrase
     if want.kind == "name":
-        return [Form(script.after_word(" " + p)) for p in {phrase: 0, name_parts(phrase)[0]: 0}]
+        found = []
+        for name in dict.fromkeys((phrase, name_parts(phrase)[0])):
+            inside = script.after_word(" " + name)
+            # A line begins after its label and a space, a passage after a line end.
+            found.append(Form(inside if line else script.after_newline(name), first=True))
+            found.append(Form(inside))
+        return found
     found = [Form(script.after_word(" " + phrase), opening=False)]
     if phrase[:1].islower():
         opening = phrase[:1].upper() + phrase[1:]
@@ -63,9 +74,9 @@ def forms(want: Want, script: Script) -> list[Form]:
     return found
 
 
-def watch(wants: Sequence[Want], script: Script) -> list[int]:
+def watch(wants: Sequence[Want], script: Script, line: bool) -> list[int]:
     """First tokens of all forms of some wishes, to be watched while candidates are drawn."""
-    return sorted({f.ids[0] for w in wants for f in forms(w, script) if f.ids})
+    return sorted({f.ids[0] for w in wants for f in forms(w, script, line) if f.ids})
 
 
 @dataclass(frozen=True)
@@ -79,16 +90,20 @@ class Place:
 
 
 def places(
-    drafts: Sequence[Draft], options: Sequence[Form], watched: Sequence[int], script: Script, n: int
+    drafts: Sequence[Draft], options: Sequence[Form], task: Task, script: Script, n: int
 ) -> list[Place]:
-    """The n places, over all drafts, where the forms' first tokens are likeliest."""
-    column = {token: i for i, token in enumerate(watched)}
+    """The n places, over all drafts, where the forms' first tokens are likeliest.
+
+    No place is so late that the task's limit leaves no room to go on.
+    """
+    column = {token: i for i, token in enumerate(task.watched)}
     found: list[Place] = []
     for number, draft in enumerate(drafts):
-        for at in range(FIRST_PLACE, min(len(draft.watched), len(draft.ids) - 1)):
-            before = script.piece(draft.ids[at - 1])
+        for at in (0, *range(FIRST_PLACE, min(len(draft.watched), len(draft.ids) - 1))):
+            before = script.piece(draft.ids[at - 1]) if at else None
             for form in options:
-                if form.fits(before):
+                room = task.limit - at - len(form.ids)
+                if room >= LEAST_AFTER and form.fits(before):
                     first = float(draft.watched[at][column[form.ids[0]]])
                     found.append(Place(first, number, at, form))
     # At equal likelihood the earlier place stands, so that the order is fixed.
@@ -114,6 +129,8 @@ def _try(draft: Draft, place: Place, rows: int) -> tuple[Sheet, Draft]:
         [*draft.ids[: place.at], *ids],
         [*draft.log_p[: place.at], *log_p],
         [*draft.gain[: place.at], *gain],
+        # Nothing else goes into the phrase itself.
+        [*draft.watched[: place.at], *(np.full_like(draft.watched[0], -np.inf) for _ in ids)],
     )
     return sheet, begun
 
@@ -132,10 +149,10 @@ def insert(
         New candidates whose tokens after the phrase are, in the mean, at most
         `settings.insertion_fall` nats less likely than those of the best draft.
     """
-    options = [f for f in forms(want, script) if f.ids and f.ids[0] in task.watched]
+    options = [f for f in forms(want, script, task.line) if f.ids and f.ids[0] in task.watched]
     tried = [
         (place, _try(drafts[place.draft], place, 1)[1])
-        for place in places(drafts, options, task.watched, script, settings.insertions)
+        for place in places(drafts, options, task, script, settings.insertions)
     ]
     if not tried:
         return []

@@ -55,12 +55,11 @@ def log_sum_exp(scores: Scores) -> npt.NDArray[np.float32]:
     """Log of the summed exponentials of each row: subtract it to get log-probabilities."""
     peak = scores.max(axis=1)
     total: npt.NDArray[np.float32] = np.exp(scores - peak[:, None]).sum(axis=1)
-    return peak + np.log(total)
+    norm: npt.NDArray[np.float32] = peak + np.log(total)
+    return norm
 
 
-def survivors(
-    scores: Scores, cuts: Cuts
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def survivors(scores: Scores, cuts: Cuts) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """The tokens that survive the cuts, best first, and their probabilities.
 
     Args:

@@ -45,6 +45,7 @@ class WriterSettings(Model):
     Attributes:
         beats: the beats of an outline the writer makes itself, in order.
         candidates: passages drawn for each beat, in one batch.
+        quorum: share of the candidates whose end is waited for; the slowest are not worth it.
         plans: sentences drawn for the premise and for each line of the outline.
         guidance: classifier-free guidance on the brief (Ho and Salimans 2022; for language
             models Sanchez et al. 2023): scores = bare + guidance * (briefed - bare). 1 is off
@@ -56,6 +57,8 @@ class WriterSettings(Model):
         dry_multiplier: strength of the DRY penalty on verbatim repetition; 0 is off.
         dry_base: how fast it grows with the length of the repeat.
         dry_allowed: tokens that may be repeated freely.
+        stranger_penalty: taken off the scores of given names that are neither in the brief nor in
+            the story so far, where the model's `names.json` lists them as names; 0 is off.
         beat_tokens: most tokens of one passage, where the brief wishes no length.
         line_tokens: most tokens of a premise or an outline sentence.
         insertions: places tried for a wish that no candidate kept (`fabula.writing.insertion`);
@@ -70,6 +73,7 @@ class WriterSettings(Model):
         tuple[str, ...], Field(min_length=1, max_length=64), AfterValidator(_beat_names)
     ] = FREYTAG
     candidates: Annotated[int, Field(ge=1, le=64)] = 8
+    quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
     plans: Annotated[int, Field(ge=1, le=64)] = 8
     guidance: Annotated[float, Field(ge=0, le=10)] = 1.5
     temperature: Annotated[float, Field(ge=0, le=5)] = 0.8
@@ -79,6 +83,7 @@ class WriterSettings(Model):
     dry_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.8
     dry_base: Annotated[float, Field(ge=1, le=10)] = 1.75
     dry_allowed: Annotated[int, Field(ge=1, le=100)] = 4
+    stranger_penalty: Annotated[float, Field(ge=0, le=100)] = 4.0
     beat_tokens: Annotated[int, Field(ge=8, le=4_000)] = 160
     line_tokens: Annotated[int, Field(ge=8, le=400)] = 48
     insertions: Annotated[int, Field(ge=0, le=32)] = 4

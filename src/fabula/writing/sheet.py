@@ -110,9 +110,7 @@ class Sheet:
         """Continue one row without its last `back` tokens, with `tail`, in `rows` rows."""
         return Sheet(
             self.briefed.fork(row, self.briefed.length - back, tail, rows),
-            None
-            if self.bare is None
-            else self.bare.fork(row, self.bare.length - back, tail, rows),
+            None if self.bare is None else self.bare.fork(row, self.bare.length - back, tail, rows),
             self.guidance,
         )
 

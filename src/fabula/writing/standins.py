@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
+from fabula.engines.choose import EMBEDDED, adapter_base, embedded_folder, is_adapter
 from fabula.errors import FabulaError
 from fabula.reading.phrases import name_parts
 from fabula.story import Brief, Character, Outline, read_text, validate
@@ -48,6 +49,11 @@ class KnownNames(Model):
     male: list[str] = Field(default_factory=list)
     neutral: list[str] = Field(default_factory=list)
 
+    def tokens(self, encode: Callable[[str], list[int]]) -> dict[str, int]:
+        """The names (lower case) that are one token in the middle of a sentence, and which."""
+        spelled = ((n, encode(" " + n)) for g in GENDERS for n in getattr(self, g))
+        return {name.casefold(): ids[0] for name, ids in spelled if len(ids) == 1}
+
     @property
     def every(self) -> frozenset[str]:
         """All of them, in lower case."""
@@ -65,6 +71,19 @@ def load_names(path: Path) -> KnownNames:
     except ValueError as error:
         raise FabulaError(f"{path}: not JSON ({error}); fetch the model again.") from None
     return validate(KnownNames, data, str(path))
+
+
+def names_known(model: str) -> KnownNames | None:
+    """The list that comes with a model (or with the base of an adapter), if there is one.
+
+    Args:
+        model: the name that an engine was opened by.
+    """
+    folder = embedded_folder() if model == EMBEDDED else Path(model)
+    if is_adapter(folder):
+        return names_known(adapter_base(folder))
+    path = folder / NAMES_FILE
+    return load_names(path) if path.is_file() else None
 
 
 def _bounded(name: str, flags: int = 0) -> re.Pattern[str]:
@@ -138,9 +157,8 @@ class StandIns:
                 continue
             gender = guess_gender(character, brief)
             options = getattr(known, gender) or known.neutral or known.female or known.male
-            free = [
-                n for n in options if _WORD.fullmatch(n) and n.casefold() not in words and n != n.upper()
-            ]
+            free = [n for n in options if n.istitle() and n.casefold() not in words]
+            free = [n for n in free if _WORD.fullmatch(n)]
             if not free:
                 continue
             stand = free[int(rng.integers(len(free)))]

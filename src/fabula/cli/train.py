@@ -1,0 +1,165 @@
+"""`fabula train`: carry out a recipe, with live progress; then what changed, told by figures and
+one brief's story before and after."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fabula.errors import FabulaError, MissingExtra
+
+if TYPE_CHECKING:
+    from fabula.story import Brief
+    from fabula.training.heldout import Score
+    from fabula.training.run import Outcome
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run from its last checkpoint.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start over: delete the run that is there.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Another name for the run.")] = None,
+    runs: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("runs"),
+    base: Annotated[
+        str | None, typer.Option(help="Another base model: a folder, a hub id, or 'embedded'.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="End after so many steps.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Train or fine-tune a model from a recipe."""
+    if resume and force:
+        raise FabulaError("--resume goes on and --force starts over; give one of them.")
+    from fabula.training.recipe import load_recipe
+
+    settings = load_recipe(
+        recipe, name=name, base_model=base, steps=steps, max_minutes=max_minutes, seed=seed
+    )
+    brief = _sample_brief(settings.sample_brief, str(recipe))
+    _quiet(threads)
+    from fabula.training.progress import Show
+    from fabula.training.run import train
+
+    told_before = None
+    if brief is not None and settings.base_model is not None and not resume:
+        told_before = _story(settings.base_model, brief, settings.seed)
+    with Show(settings) as show:
+        outcome = train(settings, runs, resume, show, force)
+    told_after = None
+    if brief is not None and outcome.model is not None:
+        told_after = _story(str(outcome.model), brief, settings.seed)
+    if json_:
+        from fabula.cli import emit
+
+        emit(_payload(outcome, told_before, told_after))
+    elif outcome.finished:
+        _tell(outcome, told_before, told_after)
+    if not outcome.finished:
+        again = " ".join(sys.argv[1:])
+        again += "" if resume else " --resume"
+        sys.stderr.write(
+            f"Stopped after step {outcome.counts.step}, with a checkpoint. To go on: "
+            f"fabula {again.replace(' --force', '')}\n"
+        )
+        raise typer.Exit(1)
+
+
+def _quiet(threads: int | None) -> None:
+    """Load the libraries, without their chatter."""
+    import logging
+    import warnings
+
+    # bitsandbytes announces an optional kernel that it could not load, as a warning.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(transformers|peft|bitsandbytes|torch|accelerate)")
+    try:
+        import torch
+        import transformers
+    except ImportError:
+        raise MissingExtra("Training", "train") from None
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _sample_brief(data: dict[str, Any] | None, where: str) -> Brief | None:
+    if data is None:
+        return None
+    from fabula.story import Brief, validate
+
+    return validate(Brief, data, f"{where}, sample_brief")
+
+
+def _story(model: str, brief: Brief, seed: int) -> str | None:
+    """One story by a model, or None where it cannot write one here."""
+    from fabula.engines import open_engine
+    from fabula.writing import Writer
+
+    try:
+        return Writer(open_engine(model)).write(brief, seed).text
+    except FabulaError as error:
+        sys.stderr.write(f"No sample story by {model}: {error}\n")
+        return None
+
+
+def _payload(outcome: Outcome, before: str | None, after: str | None) -> dict[str, Any]:
+    counts = outcome.counts
+    return {
+        "run": str(outcome.folder),
+        "model": str(outcome.model) if outcome.model is not None else None,
+        "finished": outcome.finished,
+        "steps": counts.step,
+        "epochs": round(counts.epochs, 4),
+        "tokens": counts.tokens,
+        "loss_tokens": counts.learnt,
+        "dropped": counts.dropped,
+        "seconds": round(counts.seconds, 1),
+        "parameters": {"trained": outcome.parameters[0], "all": outcome.parameters[1]},
+        "before": outcome.before.metrics() if outcome.before else None,
+        "after": outcome.after.metrics() if outcome.after else None,
+        "story_before": before,
+        "story_after": after,
+    }
+
+
+def _tell(outcome: Outcome, before: str | None, after: str | None) -> None:
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.table import Table
+
+    console = Console()
+    if outcome.before is not None and outcome.after is not None:
+        table = Table(title=f"Held out: {outcome.after.documents} stories", title_justify="left")
+        for column in ("", "before", "after", "change"):
+            table.add_column(column, justify="left" if column == "" else "right")
+        rows: list[tuple[str, Any]] = [
+            ("loss (nats per token)", lambda s: s.loss),
+            ("bits per byte", lambda s: s.bits_per_byte),
+            ("word perplexity", lambda s: s.word_perplexity),
+        ]
+        for label, of in rows:
+            old, new = _figure(outcome.before, of), _figure(outcome.after, of)
+            table.add_row(label, f"{old:,.3f}", f"{new:,.3f}", f"{(new - old) / old:+.1%}")
+        console.print(table)
+    for title, text in (("before", before), ("after", after)):
+        if text is not None:
+            console.print(Panel(text, title=f"the sample brief, {title}", title_align="left"))
+    console.print(
+        f"{outcome.counts.step} steps, {outcome.counts.tokens:,} tokens in "
+        f"{outcome.counts.seconds / 60:.1f} minutes. The model: [bold]{outcome.model}[/bold]; its "
+        f"card, figures and curve: {outcome.folder}"
+    )
+
+
+def _figure(score: Score, of: Any) -> float:
+    return float(of(score))

@@ -1,0 +1,165 @@
+"""Fitting genre, tone, arc and ending on the sample corpus's train split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fabula.reading.features import BLOCKS, Features, Tables, extract, extract_words
+from fabula.reading.labels import CLASSES, PAIRS, RECIPES, Recipe, decode, dense_part, forbidden
+from fabula.reading.linear import fit_logistic, softmax
+from fabula.reading.text import scan
+from fabula.story.sample import LabelledStory
+
+Floats = npt.NDArray[np.float64]
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+FOLDS = 5
+RARE = 4  # a term has to occur in so many stories
+TRUSTED = 3.0  # pseudo-count of the coupling tables
+
+
+def choose_terms(stories: Sequence[LabelledStory]) -> tuple[list[str], npt.NDArray[np.float32]]:
+    """Words and pairs of words that occur in at least RARE stories, and their rarity."""
+    count: Counter[str] = Counter()
+    for story in stories:
+        lower = scan(story.text).lower
+        pairs = (f"{a} {b}" for a, b in zip(lower, lower[1:], strict=False))
+        count.update({*lower, *pairs})
+    terms = sorted(t for t, c in count.items() if c >= RARE)
+    rarity = np.log(len(stories) / np.array([count[t] for t in terms]))
+    return terms, np.maximum(rarity, 0.05).astype(np.float32)
+
+
+def outline_features(story: LabelledStory, tables: Tables) -> Features:
+    """The outline as if it were a text: each beat's sentence fills a fifth."""
+    lower: list[str] = []
+    places: list[Floats] = []
+    for number, beat in enumerate(story.beats):
+        words = scan(beat.summary).lower
+        lower += words
+        places.append((number + np.arange(len(words)) / len(words)) / len(story.beats))
+    return extract_words(lower, np.concatenate(places), tables)
+
+
+class Design:
+    """The examples of one label as a matrix, in the space they span."""
+
+    def __init__(
+        self, rows: Sequence[Features], recipe: Recipe, terms: int, mean: Floats, scale: Floats
+    ) -> None:
+        dense = np.stack([dense_part(f, recipe, mean, scale) for f in rows])
+        blocks = [dense]
+        for block, weight in recipe.terms.items():
+            matrix = np.zeros((len(rows), terms))
+            for i, f in enumerate(rows):
+                matrix[i, f.terms] = weight * f.values[BLOCKS.index(block)]
+            blocks.append(matrix)
+        self.splits = np.cumsum([b.shape[1] for b in blocks])[:-1]
+        self.full = np.concatenate(blocks, axis=1)
+        self.centre = self.full.mean(axis=0)
+        self.full -= self.centre
+        values, vectors = np.linalg.eigh(self.full @ self.full.T)
+        keep = values > 1e-6 * values.max()
+        # Rows in the space spanned by the examples: an L2 penalty means the same there.
+        self.rows: Floats = vectors[:, keep] * np.sqrt(values[keep])
+        self._back = self.full.T @ (vectors[:, keep] / np.sqrt(values[keep]))
+
+    def explicit(self, w: Floats, b: Floats) -> tuple[list[Floats], Floats]:
+        """Weights on the features themselves, block by block, and the bias."""
+        full = self._back @ w
+        return np.split(full, self.splits, axis=0), b - self.centre @ full
+
+
+def _folds(count: int, seed: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(count) % FOLDS
+
+
+def held_out_scores(design: Design, labels: npt.NDArray[np.int64], classes: int, recipe: Recipe,
+                    seed: int) -> Floats:
+    """Scores of each story by a model that was not fitted on it, shape [stories, classes]."""
+    n = len(labels)
+    copies = len(design.rows) // n
+    fold = _folds(n, seed)
+    result = np.zeros((n, classes))
+    example = np.concatenate([np.ones(n), np.full(n * (copies - 1), recipe.outlines)])
+    for k in range(FOLDS):
+        use = np.tile(fold != k, copies)
+        w, b = fit_logistic(
+            design.rows[use], np.tile(labels, copies)[use], classes, recipe.l2, example[use]
+        )
+        result[fold == k] = design.rows[:n][fold == k] @ w + b
+    return result
+
+
+def temperature(scores: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """Factor on held-out scores that makes them likeliest (Guo et al. 2017, inverted)."""
+    factors = np.geomspace(0.2, 5.0, 60)
+    rows = np.arange(len(labels))
+    losses = [-np.log(softmax(scores * f)[rows, labels] + 1e-300).mean() for f in factors]
+    return float(factors[int(np.argmin(losses))])
+
+
+def coupling(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], a: int, b: int) -> Floats:
+    """Log of how much more often than by chance two labels go together, shape [a, b]."""
+    table = np.zeros((a, b))
+    np.add.at(table, (first, second), 1)
+    chance = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / table.sum()
+    result: Floats = np.log((table + TRUSTED * chance / chance.mean()) / (chance + TRUSTED * chance / chance.mean()))
+    return result
+
+
+def _bytes(matrix: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    scale = np.abs(matrix).max(axis=0) / 127 + 1e-12
+    return np.round(matrix / scale).astype(np.int8), scale.astype(np.float32)
+
+
+def fit_labels(
+    stories: Sequence[LabelledStory], tables: Tables
+) -> tuple[Arrays, dict[str, float]]:
+    """Fit all four labels.
+
+    Returns:
+        The arrays to store, and the cross-validated accuracy of each label.
+    """
+    features = [extract(scan(s.text), tables) for s in stories]
+    outlines = [outline_features(s, tables) for s in stories]
+    moods = np.stack([f.mood.ravel() for f in features]).astype(np.float64)
+    mean, scale = moods.mean(axis=0), moods.std(axis=0) + 1e-6
+    arrays: Arrays = {"mood_mean": mean.astype(np.float32), "mood_scale": scale.astype(np.float32)}
+    held_out: dict[str, Floats] = {}
+    gold: dict[str, npt.NDArray[np.int64]] = {}
+    for label, recipe in RECIPES.items():
+        classes = CLASSES[label]
+        labels = np.array([classes.index(getattr(s, label)) for s in stories])
+        rows = [*features, *(outlines if recipe.outlines else [])]
+        design = Design(rows, recipe, len(tables.terms), mean, scale)
+        scores = held_out_scores(design, labels, len(classes), recipe, seed=0)
+        factor = temperature(scores, labels)
+        held_out[label], gold[label] = scores * factor, labels
+        copies = len(rows) // len(stories)
+        example = np.concatenate(
+            [np.ones(len(labels)), np.full(len(rows) - len(labels), recipe.outlines)]
+        )
+        w, b = fit_logistic(design.rows, np.tile(labels, copies), len(classes), recipe.l2, example)
+        (dense, *blocks), bias = design.explicit(w * factor, b * factor)
+        arrays[f"{label}_bias"] = bias.astype(np.float32)
+        arrays[f"{label}_dense"] = dense.astype(np.float16)
+        for block, matrix in zip(recipe.terms, blocks, strict=True):
+            name = f"{label}_{block.replace(' ', '_')}"
+            arrays[name], arrays[f"{name}_scale"] = _bytes(matrix)
+    report: dict[str, float] = {}
+    for first, second in PAIRS:
+        table = coupling(gold[first], gold[second], len(CLASSES[first]), len(CLASSES[second]))
+        arrays[f"{first}_{second}"] = table.astype(np.float32)
+        if first == "arc":
+            table = np.where(forbidden(), -np.inf, table)
+        both = [decode(x, y, table) for x, y in zip(held_out[first], held_out[second], strict=True)]
+        report[first] = float(np.mean([p.argmax() for p, _ in both] == gold[first]))
+        report[second] = float(np.mean([q.argmax() for _, q in both] == gold[second]))
+        report[f"{first} alone"] = float((held_out[first].argmax(axis=1) == gold[first]).mean())
+        report[f"{second} alone"] = float((held_out[second].argmax(axis=1) == gold[second]).mean())
+    return arrays, report

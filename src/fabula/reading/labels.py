@@ -1,0 +1,148 @@
+"""Genre, tone, arc and ending of a text: multinomial logistic regression, decoded together.
+
+A label's score is linear in `features.Features`; which blocks it uses stands in `RECIPES`. The
+arc and the ending constrain each other (a fall has no happy end), and so do genre and tone:
+each pair is decoded by its joint score, with a table of how often the two go together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fabula.reading.features import BLOCKS, Features, Tables
+from fabula.reading.linear import softmax
+from fabula.reading.store import lexicon, weights
+from fabula.story.brief import ARCS, ENDINGS, FALLING_ARCS, GENRES, RISING_ARCS, TONES
+
+Floats = npt.NDArray[np.float64]
+
+CLASSES: dict[str, tuple[str, ...]] = {
+    "genre": GENRES,
+    "tone": TONES,
+    "arc": ARCS,
+    "ending": ENDINGS,
+}
+PAIRS = (("arc", "ending"), ("genre", "tone"))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a label is read: the weight of each block of features, and what it was fitted with.
+
+    Chosen by cross-validation on the train split.
+
+    Attributes:
+        meaning: weight of the five fifths' vectors.
+        whole: weight of the whole text's vector.
+        mood: weight of the moods of the fifths.
+        terms: weight of each block of terms.
+        l2: penalty.
+        outlines: weight of the train split's outlines as further examples.
+    """
+
+    meaning: float
+    whole: float
+    mood: float
+    terms: dict[str, float]
+    l2: float
+    outlines: float
+
+
+RECIPES = {
+    "genre": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 1e-3, 0.0),
+    "tone": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 1e-3, 0.0),
+    "arc": Recipe(1.5, 0.0, 0.5, {"mode 1": 1.0, "mode 2": 1.0, "mode 3": 1.0}, 1e-3, 0.3),
+    "ending": Recipe(1.5, 0.0, 0.0, {"words": 1.0, "last": 1.0}, 1e-3, 0.0),
+}
+
+
+def dense_part(features: Features, recipe: Recipe, mean: Floats, scale: Floats) -> Floats:
+    """The features of a recipe that are not terms, weighted, shape [d]."""
+    parts: list[Floats] = []
+    if recipe.meaning:
+        parts.append(features.meaning.ravel() * (recipe.meaning / len(features.meaning) ** 0.5))
+    if recipe.whole:
+        parts.append(features.whole * recipe.whole)
+    if recipe.mood:
+        mood = (features.mood.ravel() - mean) / scale
+        parts.append(np.clip(mood, -4, 4) * (recipe.mood / len(mood) ** 0.5))
+    return np.concatenate(parts)
+
+
+@cache
+def tables() -> Tables:
+    """The shipped tables, ready for use."""
+    w, words = weights(), lexicon()
+    vectors = w["vectors"].astype(np.float32) / 127 * w["word_weights"][:, None]
+    return Tables(
+        words={word: i for i, word in enumerate(words["words"].split("\n"))},
+        vectors=vectors,
+        moods=w["moods"].astype(np.float32),
+        terms={term: i for i, term in enumerate(words["terms"].split("\n"))},
+        rarity=w["rarity"].astype(np.float32),
+    )
+
+
+@cache
+def _term_weights(label: str, block: str) -> npt.NDArray[np.float32]:
+    w = weights()
+    stored = w[f"{label}_{block.replace(' ', '_')}"]
+    return stored.astype(np.float32) * w[f"{label}_{block.replace(' ', '_')}_scale"]
+
+
+def scores(features: Features, label: str) -> Floats:
+    """Log-probabilities up to a constant of each class of a label, shape [classes]."""
+    w, recipe = weights(), RECIPES[label]
+    result: Floats = w[f"{label}_bias"].astype(np.float64)
+    dense = dense_part(features, recipe, w["mood_mean"], w["mood_scale"])
+    result = result + dense @ w[f"{label}_dense"].astype(np.float32)
+    for block, weight in recipe.terms.items():
+        values = features.values[BLOCKS.index(block)]
+        result = result + weight * (values @ _term_weights(label, block)[features.terms])
+    return result
+
+
+def forbidden() -> npt.NDArray[np.bool_]:
+    """Pairs of arc and ending that contradict each other, shape [arcs, endings]."""
+    return np.array(
+        [
+            [
+                (e == "happy" and a in FALLING_ARCS) or (e == "sad" and a in RISING_ARCS)
+                for e in ENDINGS
+            ]
+            for a in ARCS
+        ]
+    )
+
+
+def decode(first: Floats, second: Floats, coupling: Floats) -> tuple[Floats, Floats]:
+    """Marginal probabilities of two coupled labels.
+
+    Args:
+        first: scores of one label, shape [a].
+        second: scores of the other, shape [b].
+        coupling: how much more often than by chance the two go together (log), shape [a, b];
+            minus infinity forbids.
+
+    Returns:
+        Probabilities of shape [a] and [b].
+    """
+    joint = softmax((first[:, None] + second[None] + coupling).ravel()).reshape(coupling.shape)
+    return joint.sum(axis=1), joint.sum(axis=0)
+
+
+def predict(features: Features) -> dict[str, dict[str, float]]:
+    """Probability of every class of every label."""
+    result: dict[str, dict[str, float]] = {}
+    for first, second in PAIRS:
+        coupling = weights()[f"{first}_{second}"].astype(np.float64)
+        if first == "arc":
+            coupling = np.where(forbidden(), -np.inf, coupling)
+        p, q = decode(scores(features, first), scores(features, second), coupling)
+        result[first] = dict(zip(CLASSES[first], map(float, p), strict=True))
+        result[second] = dict(zip(CLASSES[second], map(float, q), strict=True))
+    return result

@@ -1,0 +1,141 @@
+"""Loss on held-out stories: bits per byte and word perplexity of what a model has to write.
+
+Of each document's completion (outline and passages, as the text format has them) and its EOS, given
+the whole brief. Bits per byte is sum of nats / ln 2 / UTF-8 bytes of the completions; word
+perplexity is exp(sum of nats / words), words parted by white space. Neither depends on how many
+tokens a tokenizer makes. (`fabula evaluate` scores the passages alone, given the brief.)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fabula.errors import FabulaError
+from fabula.training.documents import Encoder, encode_documents, render
+from fabula.training.loss import LossOf
+from fabula.training.packing import Batch, Document, collate, pack
+from fabula.training.recipe import Recipe
+from fabula.training.sources import open_split
+
+
+@dataclass(frozen=True)
+class Score:
+    """Figures of held-out documents.
+
+    Attributes:
+        loss: nats per token of the completions and their EOS.
+        bits_per_byte, word_perplexity: see the module.
+        documents: how many; left_out: how many were too long for a row.
+        by_corpus: bits per byte of each corpus.
+    """
+
+    loss: float
+    bits_per_byte: float
+    word_perplexity: float
+    documents: int
+    left_out: int
+    by_corpus: dict[str, float]
+
+    def metrics(self) -> dict[str, Any]:
+        """As a line of metrics.jsonl has them."""
+        several = {"eval_by_corpus": self.by_corpus} if len(self.by_corpus) > 1 else {}
+        return {
+            "eval_loss": self.loss,
+            "eval_bits_per_byte": self.bits_per_byte,
+            "eval_word_perplexity": self.word_perplexity,
+            "eval_documents": self.documents,
+            **several,
+        }
+
+
+class HeldOut:
+    """Held-out documents, encoded once.
+
+    Raises:
+        FabulaError: the split is missing or empty.
+    """
+
+    def __init__(self, recipe: Recipe, encoder: Encoder, pad: int) -> None:
+        self.pad = pad
+        self.names: list[str] = []
+        self.documents: list[Document] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.left_out = 0
+        corpora = list(dict.fromkeys(source.corpus for source in recipe.data))
+        split = recipe.evaluation.split
+        opened = [open_split(corpus, split) for corpus in corpora]
+        total = sum(map(len, opened))
+        if not total:
+            raise FabulaError(
+                f"The {split} split of {', '.join(corpora)} is empty; prepare the corpus with "
+                "held-out stories, or set evaluation.max_documents: 0."
+            )
+        share = min(1.0, recipe.evaluation.max_documents / total)
+        for number, examples in enumerate(opened):
+            self.names.append(examples.name)
+            wanted = min(len(examples), max(1, round(len(examples) * share)))
+            rows = [i * len(examples) // wanted for i in range(wanted)] if len(examples) else []
+            pairs = []
+            for example in examples.read(rows):
+                pairs.append((example.id, *render(example)))
+            encoded = encode_documents(encoder, [(p, c) for _, p, c in pairs])
+            for (name, _, completion), (ids, labels) in zip(pairs, encoded, strict=True):
+                if len(ids) > recipe.sequence_length:
+                    self.left_out += 1
+                    continue
+                self.documents.append(Document(name, number, ids, labels))
+                self.sizes.append((len(completion.encode()), len(completion.split())))
+        if not self.documents:
+            raise FabulaError(
+                f"No held-out story of {', '.join(corpora)} fits a sequence_length of "
+                f"{recipe.sequence_length}; raise it."
+            )
+        lengths = [len(d) for d in self.documents]
+        self._rows = pack(lengths, recipe.sequence_length * recipe.micro_batch_size)
+
+    @torch.no_grad()
+    def score(self, loss_of: LossOf, model: torch.nn.Module) -> Score:
+        """Score all documents, one batch at a time, without autocast."""
+        device = next(model.parameters()).device
+        was_training = model.training
+        model.eval()
+        nats = [0.0] * len(self.documents)
+        for row in self._rows:
+            batch: Batch = collate([[self.documents[n] for n in row]], self.pad, 0.0)
+            moved = {k: v.to(device) for k, v in batch.items()}
+            losses = loss_of.each(moved).double().cpu()
+            # Losses come in reading order, document after document.
+            start = 0
+            for n in row:
+                learnt = sum(label >= 0 for label in self.documents[n].labels)
+                nats[n] = float(losses[start : start + learnt].sum())
+                start += learnt
+        model.train(was_training)
+        return self._summary(nats)
+
+    def _summary(self, nats: list[float]) -> Score:
+        tokens = sum(label >= 0 for d in self.documents for label in d.labels)
+        total = math.fsum(nats)
+        size = sum(b for b, _ in self.sizes)
+        words = sum(w for _, w in self.sizes)
+        by_corpus = {}
+        for number, name in enumerate(self.names):
+            mine = [i for i, d in enumerate(self.documents) if d.source == number]
+            if mine:
+                by_corpus[name] = (
+                    math.fsum(nats[i] for i in mine)
+                    / math.log(2)
+                    / sum(self.sizes[i][0] for i in mine)
+                )
+        return Score(
+            loss=total / tokens,
+            bits_per_byte=total / math.log(2) / size,
+            word_perplexity=math.exp(min(total / words, 700.0)),
+            documents=len(self.documents),
+            left_out=self.left_out,
+            by_corpus=by_corpus,
+        )

@@ -1,0 +1,50 @@
+"""Say in one sentence why a model folder or hub model could not be opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fabula.errors import FabulaError
+
+
+def explain_load(error: Exception, source: str, what: str) -> FabulaError:
+    """Turn a library's report about `source` into a sentence that says what to do.
+
+    Args:
+        error: what the library raised.
+        source: folder or hub id.
+        what: "model" or "tokenizer".
+    """
+    if isinstance(error, FabulaError):
+        return error
+    names = {type(e).__name__ for e in _chain(error)}
+    text = " ".join(str(e) for e in _chain(error))
+    if Path(source).exists():
+        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else names.pop()
+        return FabulaError(
+            f"{source}: the {what} cannot be read ({reason}); the folder needs config.json, "
+            "weights in safetensors and tokenizer.json, whole."
+        )
+    if "GatedRepoError" in names or "gated repo" in text:
+        return FabulaError(
+            f"{source} is gated: accept its licence at https://huggingface.co/{source}, then log in "
+            "with 'hf auth login'."
+        )
+    if source.startswith((".", "/", "~")) or source.count("/") > 1:
+        return FabulaError(f"{source}: there is no such model folder.")
+    if names & {"RepositoryNotFoundError", "RevisionNotFoundError"} or "404" in text:
+        return FabulaError(
+            f"{source} is neither a folder here nor a model on the hub; check the spelling."
+        )
+    return FabulaError(
+        f"{source} is no folder here, and the hub cannot be reached and has left no copy; go "
+        "online, or give the path of a model folder."
+    )
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found

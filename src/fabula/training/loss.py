@@ -1,0 +1,204 @@
+"""The loss: cross-entropy of the next token, without ever holding all scores at once.
+
+The scores of 8,192 tokens over a vocabulary of 32,000 take 1 GB, their gradient another. Here the
+output layer and the cross-entropy are one step that works through slices of tokens and computes
+the gradients of the slice at once (the idea of Liger-Kernel, arXiv:2410.10989, in plain PyTorch).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fabula.errors import FabulaError
+from fabula.training import attention
+from fabula.training.packing import Batch
+
+SLICE = 512
+"""Tokens whose scores are held at once."""
+# A self-check compares sums over few tokens in float32; bfloat16 keeps 8 bits.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 5e-3}
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """sum_i weights_i * -log softmax(hidden_i @ matrix.T + bias)[target_i], and its gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, matrix: Tensor, bias: Tensor | None, target: Tensor, weight: Tensor
+    ) -> Tensor:
+        wants_hidden, wants_matrix, wants_bias = ctx.needs_input_grad[:3]
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        d_matrix = torch.zeros_like(matrix) if wants_matrix else None
+        d_bias = torch.zeros_like(bias) if bias is not None and wants_bias else None
+        kind = hidden.device.type
+        given = hidden.dtype
+        if torch.is_autocast_enabled(kind):
+            hidden = hidden.to(torch.get_autocast_dtype(kind))
+        d_hidden = torch.empty_like(hidden) if wants_hidden else None
+        cast = matrix.to(hidden.dtype)
+        with torch.autocast(kind, enabled=False):
+            for start in range(0, hidden.shape[0], SLICE):
+                part = slice(start, start + SLICE)
+                scores = (hidden[part] @ cast.T).float()
+                if bias is not None:
+                    scores += bias
+                norm = scores.logsumexp(dim=-1)
+                at = target[part, None]
+                losses = norm - scores.gather(1, at)[:, 0]
+                total += (losses * weight[part]).sum()
+                # d loss / d scores = weight * (softmax - one-hot), in the place of the scores.
+                scores.sub_(norm[:, None]).exp_()
+                scores.scatter_add_(1, at, torch.full_like(at, -1, dtype=scores.dtype))
+                scores.mul_(weight[part, None])
+                if d_bias is not None:
+                    d_bias += scores.sum(dim=0)
+                slope = scores.to(hidden.dtype)
+                if d_hidden is not None:
+                    torch.mm(slope, cast, out=d_hidden[part])
+                if d_matrix is not None:
+                    if d_matrix.dtype == hidden.dtype:
+                        d_matrix.addmm_(slope.T, hidden[part])
+                    else:
+                        d_matrix += slope.T @ hidden[part]
+        d_hidden = None if d_hidden is None else d_hidden.to(given)
+        ctx.gradients = (d_hidden, d_matrix, d_bias)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        (scale,) = outer
+        gradients = [None if g is None else g.mul_(scale) for g in ctx.gradients]
+        ctx.gradients = (None, None, None)
+        return (*gradients, None, None)
+
+
+def linear_cross_entropy(
+    hidden: Tensor, matrix: Tensor, bias: Tensor | None, target: Tensor, weight: Tensor
+) -> Tensor:
+    """Weighted sum of cross-entropies (nats) of tokens scored by a linear layer.
+
+    Args:
+        hidden: [tokens, size].
+        matrix: [vocabulary, size], and its bias [vocabulary] or None.
+        target: [tokens], the right ids.
+        weight: [tokens], float32.
+    """
+    total: Tensor = _LinearCrossEntropy.apply(hidden, matrix, bias, target, weight)  # type: ignore[no-untyped-call]
+    return total
+
+
+class LossOf:
+    """How the loss of a particular model is computed: fused if its self-check allows it.
+
+    Attributes:
+        fused: the output layer and the cross-entropy are one step.
+        isolated: documents attend through `attention.py` ("documents") or through transformers'
+            own mask ("mask").
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.fused = type(self.inner.get_output_embeddings()) is nn.Linear
+        self.isolated = "documents"
+
+    def _inputs(self, batch: Batch) -> dict[str, Any]:
+        inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
+        if self.isolated == "documents":
+            inputs["attention_mask"] = attention.document_lengths(batch["position_ids"])
+        return {**inputs, "use_cache": False}
+
+    def _scored(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """(hidden states or scores, target, weight) of the tokens that count."""
+        if self.fused:
+            out = self.inner.base_model(**self._inputs(batch)).last_hidden_state
+        else:
+            out = self.inner(**self._inputs(batch)).logits
+        counts = batch["weights"].flatten() > 0
+        flat = out.flatten(0, 1)
+        target, weight = batch["targets"].flatten(), batch["weights"].flatten()
+        if counts.all():
+            return flat, target, weight
+        return flat[counts], target[counts], weight[counts]
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Weighted sum over the batch's tokens, nats."""
+        out, target, weight = self._scored(batch)
+        if self.fused:
+            head = self.inner.get_output_embeddings()
+            return linear_cross_entropy(out, head.weight, head.bias, target, weight)
+        losses = nn.functional.cross_entropy(out.float(), target, reduction="none")
+        return (losses * weight).sum()
+
+    @torch.no_grad()
+    def each(self, batch: Batch) -> Tensor:
+        """Loss of each token that counts, in order, nats, shape [tokens]."""
+        out, target, _ = self._scored(batch)
+        head = self.inner.get_output_embeddings() if self.fused else nn.Identity()
+        parts = [
+            nn.functional.cross_entropy(
+                head(out[i : i + SLICE]).float(), target[i : i + SLICE], reduction="none"
+            )
+            for i in range(0, out.shape[0], SLICE)
+        ]
+        return torch.cat(parts)
+
+
+def _packed(ids: list[list[int]], device: torch.device) -> Batch:
+    """One row that holds the given documents, everything learnt."""
+    from fabula.training.packing import Document, collate
+
+    row = [Document(str(n), 0, d, d) for n, d in enumerate(ids)]
+    return {k: v.to(device) for k, v in collate([row], 0, 1.0).items()}
+
+
+@torch.no_grad()
+def choose(model: nn.Module, vocabulary: int) -> LossOf:
+    """Find by a tiny computation which fast ways are right for this architecture.
+
+    Packed documents have to lose what they lose alone, and the fused output layer has to agree
+    with the model's own (some architectures scale or cap their scores).
+
+    Raises:
+        FabulaError: documents cannot be isolated in this architecture.
+    """
+    attention.register()
+    loss = LossOf(model)
+    device = next(model.parameters()).device
+    documents = [[(7 * i + 3 * n) % vocabulary for i in range(9 + n)] for n in range(3)]
+    was_training = model.training
+    model.eval()
+    try:
+        alone = []
+        for document in documents:
+            ids = torch.tensor([document], device=device)
+            scores = loss.inner(input_ids=ids, use_cache=False).logits[0, :-1].float()
+            alone.append(nn.functional.cross_entropy(scores, ids[0, 1:], reduction="none"))
+        expected = torch.cat(alone)
+        packed = _packed(documents, device)
+        can_fuse = loss.fused
+        for implementation, isolated in ((attention.NAME, "documents"), ("sdpa", "mask")):
+            loss.isolated = isolated
+            for fused in (True, False) if can_fuse else (False,):
+                loss.fused = fused
+                if _agrees(loss, implementation, packed, expected):
+                    return loss
+    finally:
+        model.train(was_training)
+    raise FabulaError(
+        f"Documents packed into one row would see each other in {type(loss.inner).__name__}, so "
+        "this architecture cannot be trained here; use a Llama, Mistral or GPT-2 kind of model."
+    )
+
+
+def _agrees(loss: LossOf, implementation: str, packed: Batch, expected: Tensor) -> bool:
+    """True where packed losses equal those of documents alone."""
+    try:
+        loss.inner.set_attn_implementation(implementation)
+        found = loss.each(packed)
+    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, ImportError):
+        return False
+    tolerance = TOLERANCE.get(loss.inner.dtype, 3e-2) * max(1.0, float(expected.abs().max()))
+    return bool((found - expected).abs().max() <= tolerance)

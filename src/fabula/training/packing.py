@@ -1,0 +1,318 @@
+"""The stream of micro-batches: a pure function of the recipe's seed, made a window at a time.
+
+Each epoch shuffles all documents of all sources; a window of `WINDOW` of them is varied, encoded
+and packed, best fit first. Packed, a micro-batch is one long row that holds as many tokens as its
+`micro_batch_size` rows would, and so hardly any padding; its documents have positions from 0, and
+`attention.py` and `loss.py` keep them apart. Micro-batches are shuffled within the window.
+Documents longer than `sequence_length` are dropped and counted, never cut.
+
+Every batch carries the cursor from which the stream goes on after it, so that a resumed run starts
+in the right window without replaying an epoch.
+"""
+
+from __future__ import annotations
+
+import bisect
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset
+
+from fabula.errors import FabulaError
+from fabula.training.documents import IGNORED, Encoder, Example, encode_documents, vary
+from fabula.training.recipe import Augmentation, Recipe
+from fabula.training.sources import Examples
+
+WINDOW = 512
+"""Documents packed together."""
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One encoded document: ids and labels as `encode_document` returns them."""
+
+    id: str
+    source: int
+    ids: list[int]
+    labels: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where the stream stands: the next micro-batch to come."""
+
+    epoch: int = 0
+    window: int = 0
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What lies in a batch, and where the stream stands after it.
+
+    Attributes:
+        ids: names of the documents.
+        cursor: the next micro-batch.
+        epochs: share of the data seen so far, in epochs.
+        dropped: documents too long to be learnt, met since the batch before.
+        tokens: tokens without padding.
+    """
+
+    ids: list[str]
+    cursor: Cursor
+    epochs: float
+    dropped: int
+    tokens: int
+
+
+def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Rows of document numbers, no row longer than `capacity`: best-fit decreasing.
+
+    Deterministic; every length has to be at most `capacity`.
+    """
+    rows: list[list[int]] = []
+    free: list[tuple[int, int]] = []  # (room left, row), sorted
+    for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
+        length = lengths[number]
+        place = bisect.bisect_left(free, (length, -1))
+        if place == len(free):
+            rows.append([number])
+            bisect.insort(free, (capacity - length, len(rows) - 1))
+        else:
+            room, row = free.pop(place)
+            rows[row].append(number)
+            bisect.insort(free, (room - length, row))
+    return rows
+
+
+def collate(rows: list[list[Document]], pad: int, prompt_weight: float) -> Batch:
+    """Tensors of one micro-batch, all of shape [rows, longest row].
+
+    `input_ids`; `position_ids`, from 0 in each document (padding counts as one);
+    `targets`, the next token of the same document; `weights`, its weight in the loss (float32):
+    1 where it is learnt, `prompt_weight` in the prompt, 0 elsewhere.
+    """
+    width = max(sum(map(len, row)) for row in rows)
+    shape = (len(rows), width)
+    ids = torch.full(shape, pad, dtype=torch.long)
+    targets = torch.zeros(shape, dtype=torch.long)
+    weights = torch.zeros(shape, dtype=torch.float32)
+    positions = torch.zeros(shape, dtype=torch.long)
+    for r, row in enumerate(rows):
+        start = 0
+        for document in row:
+            end = start + len(document)
+            ids[r, start:end] = torch.tensor(document.ids)
+            positions[r, start:end] = torch.arange(len(document))
+            labels = torch.tensor(document.labels[1:])
+            targets[r, start : end - 1] = ids[r, start + 1 : end]
+            weights[r, start : end - 1] = torch.where(labels != IGNORED, 1.0, prompt_weight)
+            start = end
+        positions[r, start:] = torch.arange(width - start)
+    return {"input_ids": ids, "position_ids": positions, "targets": targets, "weights": weights}
+
+
+def _augmented(example: Example, settings: Augmentation, rng: random.Random) -> Example:
+    if not (
+        settings.wish_for_things
+        or settings.rename_characters
+        or settings.swap_place
+        or settings.swap_thing
+    ):
+        return example
+    from fabula.corpus import augment as room
+
+    changed = room.augment(
+        room.Example(
+            brief=example.brief,
+            premise=example.premise,
+            outline=example.outline,
+            passages=list(example.passages),
+        ),
+        rng,
+        room.AugmentSettings(
+            wish_for_things=settings.wish_for_things,
+            rename_characters=settings.rename_characters,
+            swap_place=settings.swap_place,
+            swap_thing=settings.swap_thing,
+        ),
+    )
+    return Example(
+        example.id, changed.brief, changed.premise, changed.outline, tuple(changed.passages)
+    )
+
+
+class Deck:
+    """All sources of a recipe, in the order of each epoch."""
+
+    def __init__(self, sources: list[tuple[Examples, float]], recipe: Recipe) -> None:
+        self.sources = sources
+        self.seed = recipe.seed
+        self.augmentation = recipe.augmentation
+        self._order: tuple[int, list[tuple[int, int]]] = (-1, [])
+        if not self.order(0):
+            raise FabulaError("The recipe's data hold no story; give a corpus or a higher repeat.")
+
+    def order(self, epoch: int) -> list[tuple[int, int]]:
+        """(source, row) of every document of an epoch, shuffled."""
+        if self._order[0] != epoch:
+            rng = random.Random(f"{self.seed}/order/{epoch}")
+            entries = []
+            for number, (examples, repeat) in enumerate(self.sources):
+                size, whole = len(examples), int(repeat)
+                extra = sorted(rng.sample(range(size), round((repeat - whole) * size)))
+                entries += [(number, row) for row in [*list(range(size)) * whole, *extra]]
+            rng.shuffle(entries)
+            self._order = (epoch, entries)
+        return self._order[1]
+
+    def texts(self, epoch: int, window: int) -> list[tuple[str, int, str, str]]:
+        """(id, source, prompt, completion) of a window's documents, varied."""
+        first = window * WINDOW
+        entries = self.order(epoch)[first : first + WINDOW]
+        found: dict[int, Example] = {}
+        for number, (examples, _) in enumerate(self.sources):
+            at = [i for i, (source, _) in enumerate(entries) if source == number]
+            found.update(zip(at, examples.read([entries[i][1] for i in at]), strict=True))
+        rows = []
+        for i, (source, _) in enumerate(entries):
+            rng = random.Random(f"{self.seed}/{epoch}/{first + i}")
+            example = _augmented(found[i], self.augmentation, rng)
+            rows.append((example.id, source, *vary(example, self.augmentation, rng)))
+        return rows
+
+    def windows(self, epoch: int) -> int:
+        """Number of windows of an epoch."""
+        return -(-len(self.order(epoch)) // WINDOW)
+
+    def documents(self, encoder: Encoder, epoch: int, window: int) -> list[Document]:
+        """A window's documents, encoded."""
+        texts = self.texts(epoch, window)
+        encoded = encode_documents(encoder, [(prompt, text) for _, _, prompt, text in texts])
+        return [
+            Document(name, source, ids, labels)
+            for (name, source, _, _), (ids, labels) in zip(texts, encoded, strict=True)
+        ]
+
+
+class Stream(IterableDataset[Batch]):
+    """Micro-batches without end, epoch after epoch, from a cursor on."""
+
+    def __init__(
+        self, deck: Deck, encoder: Encoder, pad: int, recipe: Recipe, start: Cursor
+    ) -> None:
+        self.deck = deck
+        self.encoder = encoder
+        self.pad = pad
+        self.recipe = recipe
+        self.start = start
+
+    def batches(self, epoch: int, window: int) -> tuple[list[list[list[Document]]], int]:
+        """A window's micro-batches (rows of documents), and how many documents were too long."""
+        documents = self.deck.documents(self.encoder, epoch, window)
+        recipe = self.recipe
+        fitting = [d for d in documents if len(d) <= recipe.sequence_length]
+        dropped = len(documents) - len(fitting)
+        size = recipe.micro_batch_size
+        if not recipe.packing:
+            rows = [[d] for d in fitting]
+            return [rows[i : i + size] for i in range(0, len(rows), size)], dropped
+        packed = pack([len(d) for d in fitting], recipe.sequence_length * size)
+        random.Random(f"{recipe.seed}/batches/{epoch}/{window}").shuffle(packed)
+        return [[[fitting[n] for n in row]] for row in packed], dropped
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, window, skip = self.start.epoch, self.start.window, self.start.batch
+        dropped = barren = 0
+        while True:
+            total = len(self.deck.order(epoch))
+            windows = self.deck.windows(epoch)
+            while window < windows:
+                made, too_long = self.batches(epoch, window)
+                # A resumed run met this window's long documents before.
+                dropped += too_long if skip == 0 else 0
+                barren = 0 if made else barren + 1
+                if barren > 2 * windows:
+                    raise FabulaError("No document fits sequence_length; raise it.")
+                for number, rows in enumerate(made):
+                    if number < skip:
+                        continue
+                    batch = collate(rows, self.pad, self.recipe.loss_on_prompt)
+                    size = min(WINDOW, total - window * WINDOW)
+                    seen = window * WINDOW + size * (number + 1) / len(made)
+                    documents = [d for row in rows for d in row]
+                    batch["load"] = Load(
+                        ids=[d.id for d in documents],
+                        cursor=Cursor(epoch, window, number + 1),
+                        epochs=epoch + seen / total,
+                        dropped=dropped,
+                        tokens=sum(map(len, documents)),
+                    )
+                    dropped = 0
+                    yield batch
+                skip, window = 0, window + 1
+            epoch, window = epoch + 1, 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a first look at the data found.
+
+    Attributes:
+        stories: documents of an epoch.
+        looked: documents looked at (the first window).
+        too_long: of these, longer than sequence_length.
+        tokens: mean tokens of a document that fits.
+        learnt: share of the tokens whose loss counts.
+        longest: tokens of the longest document.
+    """
+
+    stories: int
+    looked: int
+    too_long: int
+    tokens: float
+    learnt: float
+    longest: int
+
+
+def look(stream: Stream, vocabulary: int) -> Look:
+    """Look at the first window before time is spent.
+
+    Raises:
+        FabulaError: nothing fits sequence_length, or the tokenizer does not belong to the model.
+    """
+    documents = stream.deck.documents(stream.encoder, 0, 0)
+    limit = stream.recipe.sequence_length
+    highest = max(max(d.ids) for d in documents)
+    if highest >= vocabulary:
+        raise FabulaError(
+            f"The tokenizer gives the id {highest}, but the model knows only {vocabulary}; use the "
+            "tokenizer that belongs to the weights."
+        )
+    fitting = [d for d in documents if len(d) <= limit]
+    longest = max(map(len, documents))
+    if not fitting:
+        shortest = min(map(len, documents))
+        raise FabulaError(
+            f"No document fits a sequence_length of {limit} tokens (the shortest has {shortest}); "
+            "raise it, or prepare shorter stories."
+        )
+    tokens = sum(map(len, fitting))
+    learnt = sum(label != IGNORED for d in fitting for label in d.labels)
+    if stream.recipe.loss_on_prompt:
+        learnt = tokens - len(fitting)
+    return Look(
+        stories=len(stream.deck.order(0)),
+        looked=len(documents),
+        too_long=len(documents) - len(fitting),
+        tokens=tokens / len(fitting),
+        learnt=learnt / tokens,
+        longest=longest,
+    )

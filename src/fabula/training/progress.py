@@ -1,0 +1,91 @@
+"""Progress of a run on standard error: a live bar, or plain lines where that is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from fabula.training.recipe import Recipe
+from fabula.training.run import Announce
+
+PLAIN_SECONDS = 10.0
+"""Least time between two plain lines."""
+
+
+class Show(Announce):
+    """Shows a run while it goes on."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.live = self.console.is_terminal
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task(recipe.name, total=1.0, state="")
+        self.began = (time.monotonic(), 0.0)
+        self.shown = 0.0
+        self.rate = 0.0
+
+    def __enter__(self) -> Show:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def note(self, text: str) -> None:
+        """Print a sentence above the bar."""
+        if self.live:
+            self.bar.console.print(text)
+        else:
+            sys.stderr.write(text + "\n")
+
+    def metrics(self, line: dict[str, Any], progress: float) -> None:
+        """Show a line of metrics."""
+        if "eval_loss" in line:
+            self.note(
+                f"step {line['step']}: held-out loss {line['eval_loss']:.4f}, "
+                f"{line['eval_bits_per_byte']:.4f} bits per byte, word perplexity "
+                f"{line['eval_word_perplexity']:.2f}"
+            )
+            return
+        now = time.monotonic()
+        if self.rate == 0.0:
+            self.began = (now, progress)
+        fresh = line["tokens_per_second"]
+        self.rate = fresh if self.rate == 0.0 else 0.9 * self.rate + 0.1 * fresh
+        state = (
+            f"step {line['step']}  loss {line['loss']:.3f}  {self.rate:,.0f} tok/s  "
+            f"{_left(now - self.began[0], progress - self.began[1], 1 - progress)}  "
+            f"{line['memory_mb']:,.0f} MB"
+        )
+        self.bar.update(self.task, completed=progress, state=state)
+        if not self.live and (now - self.shown > PLAIN_SECONDS or progress >= 1):
+            self.shown = now
+            sys.stderr.write(f"{progress:6.1%}  {state}\n")
+            sys.stderr.flush()
+
+
+def _left(seconds: float, done: float, remaining: float) -> str:
+    if done <= 0:
+        return "time left unknown"
+    left = seconds / done * remaining
+    hours, rest = divmod(int(left), 3600)
+    minutes, second = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{second:02} left"

@@ -1,0 +1,292 @@
+"""The recipe: one YAML file that fixes a training run; unknown keys are refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fabula.errors import FabulaError
+from fabula.story.files import parse_data, read_text, validate
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+MAX_RECIPE_BYTES = 1_000_000
+
+
+class Part(BaseModel):
+    """Base of every part of a recipe: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Init(Part):
+    """Shape of a Llama that starts from random weights.
+
+    Attributes:
+        tokenizer: "train" (byte-level BPE on the rendered documents), or a folder or hub id.
+        tie_embeddings: one matrix for reading and for scoring tokens.
+    """
+
+    hidden_size: Positive = 256
+    intermediate_size: Positive = 704
+    num_hidden_layers: Positive = 8
+    num_attention_heads: Positive = 4
+    num_key_value_heads: Positive = 4
+    vocab_size: Annotated[int, Field(ge=300)] = 6144
+    context: Annotated[int, Field(ge=16)] = 1024
+    rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
+    tie_embeddings: bool = True
+    tokenizer: str = "train"
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Init:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"has a hidden_size of {self.hidden_size}, which {self.num_attention_heads} heads "
+                "do not divide"
+            )
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError("needs num_attention_heads to be a multiple of num_key_value_heads")
+        return self
+
+
+class Lora(Part):
+    """The adapter (Hu et al. 2021), on all linear layers unless told otherwise.
+
+    Attributes:
+        r: rank.
+        alpha: scale; the update is multiplied by alpha / r (rsLoRA: alpha / sqrt(r)).
+        target: "all-linear", or names of modules.
+        rslora: Kalajdzievski 2023. dora: Liu et al. 2024.
+    """
+
+    r: Positive = 16
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    dropout: Share = 0.0
+    target: str | list[str] = "all-linear"
+    rslora: bool = False
+    dora: bool = False
+
+
+class Quantisation(Part):
+    """How the frozen weights of a QLoRA run are stored (Dettmers et al. 2023)."""
+
+    type: Literal["nf4", "fp4"] = "nf4"
+    double_quant: bool = True
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class Source(Part):
+    """Stories to learn from.
+
+    Attributes:
+        corpus: folder made by `fabula prepare`, or "sample" for the stories in the package.
+        repeat: how often an epoch sees each story; 0.5 takes a fresh random half each epoch.
+        split: the split that is learnt from.
+    """
+
+    corpus: str
+    repeat: Annotated[float, Field(gt=0, le=100)] = 1.0
+    split: Literal["train", "valid"] = "train"
+
+
+class Augmentation(Part):
+    """What is changed or left out of a document, drawn anew each time it is seen.
+
+    Attributes:
+        rename_characters: chance that the characters get new names, consistently.
+        wish_for_things: chance that a brief without must-haves gets some that do occur.
+        swap_place, swap_thing: chance that the place, or a thing that must occur, becomes another.
+        drop_tag: chance of each wish of the brief to be left out.
+        drop_brief: chance of the whole brief to be left out.
+        drop_premise: chance that the premise stands nowhere.
+        write_premise: chance that the model writes a premise that is there, first of all.
+        drop_outline: chance that passages follow the brief at once.
+        add_length: fill in the length (rounded words) where the brief does not say it.
+    """
+
+    rename_characters: Share = 0.0
+    wish_for_things: Share = 0.0
+    swap_place: Share = 0.0
+    swap_thing: Share = 0.0
+    drop_tag: Share = 0.0
+    drop_brief: Share = 0.0
+    drop_premise: Share = 0.0
+    write_premise: Share = 0.0
+    drop_outline: Share = 0.0
+    add_length: bool = False
+
+
+class Optimiser(Part):
+    """AdamW, or Muon for hidden matrices with AdamW for the rest.
+
+    Attributes:
+        muon_learning_rate: of the hidden matrices; scaled to AdamW's update size, so that
+            learning_rate (the default) is a fair first guess.
+        weight_decay: on hidden matrices only.
+        clip: largest norm of the gradient; 0 never clips.
+    """
+
+    name: Literal["adamw", "muon", "adamw_8bit", "paged_adamw_8bit"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    muon_learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    muon_momentum: Share = 0.95
+    clip: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Schedule(Part):
+    """Learning-rate annealing, as a function of the share of the run that is done.
+
+    Attributes:
+        warmup: share of the run over which the rate rises from (almost) nothing.
+        min_lr_ratio: the rate at the end, relative to the peak.
+        decay: wsd only: share of the run, at its end, over which the rate falls.
+        cycles: cosine_with_restarts only: number of cosines.
+    """
+
+    name: Literal["cosine", "linear", "wsd", "constant", "cosine_with_restarts"] = "cosine"
+    warmup: Share = 0.03
+    min_lr_ratio: Share = 0.0
+    decay: Share = 0.2
+    cycles: Positive = 4
+
+
+class Evaluation(Part):
+    """Held-out loss while training.
+
+    Attributes:
+        every: steps between evaluations (the first is before step 1, the last at the end);
+            null evaluates at start and end only.
+        split: held-out split of the same corpora.
+        max_documents: how many documents, spread evenly; 0 evaluates nothing.
+    """
+
+    every: Positive | None = None
+    split: Literal["valid", "test"] = "valid"
+    max_documents: Annotated[int, Field(ge=0)] = 200
+
+
+class Checkpoints(Part):
+    """Checkpoints, from which `--resume` goes on exactly."""
+
+    every: Positive | None = None
+    every_minutes: Annotated[float, Field(gt=0)] | None = 15.0
+    keep: Positive = 2
+
+
+class Recipe(Part):
+    """Everything that decides a training run.
+
+    Attributes:
+        name: folder name of the run, under `runs/`.
+        base_model: folder, hub id, or "embedded"; null starts from random weights (`init`).
+        method: full, lora or qlora.
+        sequence_length: tokens of a row; longer documents are dropped and counted, never cut.
+        packing: documents fill the rows of a micro-batch without gaps, isolated from each other.
+        epochs, steps, max_minutes: the run ends at whichever comes first.
+        micro_batch_size: rows computed at once (packed: as many tokens as so many rows hold).
+        batch_size: rows of one optimiser step; a multiple of micro_batch_size.
+        loss_on_prompt: weight of the prompt's tokens in the loss; 0 learns the completion only.
+        save_dtype: of the final weights of a full run.
+        report_to: trackers of the Trainer: tensorboard, wandb, mlflow, trackio.
+        log_every: steps between lines of metrics.jsonl.
+        sample_brief: a brief whose story is written before and after, by `fabula train`.
+    """
+
+    name: str
+    base_model: str | None = None
+    init: Init | None = None
+    method: Literal["full", "lora", "qlora"] = "full"
+    lora: Lora = Lora()
+    quantisation: Quantisation = Quantisation()
+    data: Annotated[list[Source], Field(min_length=1)]
+    augmentation: Augmentation = Augmentation()
+    sequence_length: Annotated[int, Field(ge=16)] = 1024
+    packing: bool = True
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    steps: Positive | None = None
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    micro_batch_size: Positive = 4
+    batch_size: Positive = 8
+    loss_on_prompt: Share = 0.0
+    evaluation: Evaluation = Evaluation()
+    checkpoint: Checkpoints = Checkpoints()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    save_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    gradient_checkpointing: bool = False
+    report_to: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = []
+    log_every: Positive = 1
+    sample_brief: dict[str, Any] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _folder_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", value):
+            raise ValueError("is a folder's name: letters, digits, '.', '_' and '-', at most 80")
+        return value
+
+    @field_validator("loss_on_prompt", mode="before")
+    @classmethod
+    def _weight(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Recipe:
+        if (self.base_model is None) == (self.init is None):
+            raise ValueError("needs either base_model or init (a model from random weights)")
+        if self.init is not None and self.method != "full":
+            raise ValueError(f"starts from random weights, which '{self.method}' cannot: say 'full'")
+        if self.init is not None and self.sequence_length > self.init.context:
+            raise ValueError(
+                f"has a sequence_length of {self.sequence_length}, longer than the model's "
+                f"context of {self.init.context}"
+            )
+        if self.epochs is None and self.steps is None and self.max_minutes is None:
+            raise ValueError("never ends: give epochs, steps or max_minutes")
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"has a batch_size of {self.batch_size}, which is no multiple of the "
+                f"micro_batch_size of {self.micro_batch_size}"
+            )
+        return self
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches of one optimiser step."""
+        return self.batch_size // self.micro_batch_size
+
+    @property
+    def resume_key(self) -> dict[str, Any]:
+        """What a resumed run must have in common with its start."""
+        free = {"epochs", "steps", "max_minutes", "evaluation", "checkpoint", "report_to"}
+        return self.model_dump(mode="json", exclude=free | {"log_every", "sample_brief"})
+
+
+def load_recipe(path: Path, **changes: Any) -> Recipe:
+    """Read a recipe from YAML or JSON; `changes` (None: no change) override its keys.
+
+    Raises:
+        FabulaError: unreadable, an unknown key (with the nearest right one), or a wrong value.
+    """
+    data = parse_data(read_text(path, MAX_RECIPE_BYTES), str(path))
+    if not isinstance(data, dict):
+        raise FabulaError(f"{path}: not a recipe; it needs keys and values.")
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if "base_model" in changes:
+        data.pop("init", None)
+    return validate(Recipe, {**data, **changes}, str(path))
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe with every default filled in, as YAML."""
+    return str(yaml.safe_dump(recipe.model_dump(mode="json"), allow_unicode=True, sort_keys=False))

@@ -1,0 +1,355 @@
+"""A run: from a recipe to a folder with the model, its figures, its curve and its card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fabula.errors import FabulaError
+from fabula.story.files import parse_data, read_text, validate, write_atomic
+from fabula.training import checkpoint, loss, models
+from fabula.training.card import write_card
+from fabula.training.heldout import HeldOut, Score
+from fabula.training.packing import Deck, Look, Stream, look
+from fabula.training.plot import draw
+from fabula.training.recipe import Recipe, dump_recipe
+from fabula.training.sources import open_split
+from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_tokenizer
+from fabula.training.trainer import StoryTrainer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sitting has left.
+
+    Attributes:
+        folder: the run's folder.
+        model: its `final` folder, or None where the run was stopped before its end.
+        finished: whether the recipe's limit was reached.
+        before, after: held-out scores.
+        counts: everything counted.
+        parameters: (that learn, all).
+    """
+
+    folder: Path
+    model: Path | None
+    finished: bool
+    before: Score | None
+    after: Score | None
+    counts: checkpoint.State
+    parameters: tuple[int, int]
+
+
+class Announce:
+    """What a run tells while it goes on; the command line overrides what it shows."""
+
+    def note(self, text: str) -> None:
+        """A sentence."""
+
+    def metrics(self, line: dict[str, Any], progress: float) -> None:
+        """A line of metrics.jsonl."""
+
+
+def train(
+    recipe: Recipe, runs: Path, resume: bool, announce: Announce, force: bool = False
+) -> Outcome:
+    """Carry a recipe out, or go on with its run.
+
+    Args:
+        runs: the folder of all runs; this one's is `runs / recipe.name`.
+        resume: go on with the run that is there.
+        force: delete the run that is there first.
+
+    Raises:
+        FabulaError: anything that makes the run impossible, before time is spent.
+    """
+    folder = runs / recipe.name
+    if force and not resume and (folder / "recipe.yaml").is_file():
+        shutil.rmtree(folder)
+    recipe = _prepare_folder(folder, models.choose_dtype(recipe), resume)
+    fresh = not (folder / "recipe.yaml").exists()
+    try:
+        return _train(recipe, folder, announce)
+    except BaseException:
+        # A run refused before its first step leaves nothing behind.
+        if fresh and not checkpoint.found(folder / "checkpoints"):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> Recipe:
+    """Refuse a folder that is taken, or that does not belong to the recipe."""
+    written = folder / "recipe.yaml"
+    if not resume:
+        if folder.exists() and any(folder.iterdir()):
+            raise FabulaError(
+                f"The run folder {folder} exists; go on with it by --resume, start over with "
+                "--force, or give the run another --name."
+            )
+        return recipe
+    if not written.is_file():
+        raise FabulaError(f"There is no run to resume in {folder}; start it without --resume.")
+    before = validate(Recipe, parse_data(read_text(written), str(written)), str(written))
+    # What was measured at the start stays: another dtype would be another run.
+    recipe = recipe.model_copy(update={"dtype": before.dtype})
+    for key, value in recipe.resume_key.items():
+        if before.resume_key[key] != value:
+            raise FabulaError(
+                f"{written} has another '{key}' than the recipe; a run is resumed with its own "
+                "recipe (its limits, evaluation and checkpoints may change)."
+            )
+    return recipe
+
+
+def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
+    from transformers import set_seed
+
+    # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
+    set_seed(recipe.seed)
+    deck = _open_data(recipe)
+    source = models.resolve(recipe.base_model) if recipe.base_model is not None else None
+    if source is not None:
+        _check_context(recipe, source)
+    _make_folder(folder)
+    tokenizer = _tokenizer(recipe, source, deck, folder, announce)
+    held_out = None
+    if recipe.evaluation.max_documents:
+        held_out = HeldOut(recipe, tokenizer, tokenizer.pad)
+    last, notes = checkpoint.newest_whole(folder / "checkpoints")
+    for note in notes:
+        announce.note(note)
+    if notes and last is None:
+        raise FabulaError(f"No checkpoint in {folder} is whole; start the run anew.")
+    counts = checkpoint.read_state(last) if last is not None else checkpoint.State()
+    stream = Stream(deck, tokenizer, tokenizer.pad, recipe, counts.cursor)
+
+    model = _model(recipe, source, tokenizer)
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    seen = look(stream, vocabulary)
+    _tell(seen, recipe, model, announce)
+    loss_of = loss.choose(model, vocabulary)
+    if recipe.method != "full":
+        model = models.add_adapter(model, recipe)
+        loss_of.inner = model.get_base_model()  # type: ignore[operator]
+    if recipe.gradient_checkpointing:
+        models.recompute_activations(loss_of.inner)
+        loss_of.inner.enable_input_require_grads()
+    if last is not None:
+        checkpoint.load_weights(last, model)
+        announce.note(f"Going on from step {counts.step} ({last}).")
+    write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
+
+    log = _Log(folder / "metrics.jsonl", counts.step)
+    with _stop_signals() as asked:
+        trainer = StoryTrainer(
+            model=model,
+            recipe=recipe,
+            loss_of=loss_of,
+            stream=stream,
+            held_out=held_out,
+            folder=folder,
+            counts=counts,
+            resume_from=last,
+            autocast=models.uses_autocast(recipe),
+            report=lambda line: (log.add(line), announce.metrics(line, trainer.progress))[0],
+            asked_to_stop=lambda: bool(asked),
+        )
+        trainer.train()
+    finished = trainer.finished
+    counts.seconds = trainer.seconds
+    lines = log.lines()
+    draw(lines, folder / "loss.png", recipe.name)
+    before, after = _first_score(lines), trainer.last_score
+    final = _finish(recipe, model, tokenizer, folder) if finished else None
+    outcome = Outcome(
+        folder=folder,
+        model=final,
+        finished=finished,
+        before=before,
+        after=after[1] if after is not None else None,
+        counts=counts,
+        parameters=models.count(model),
+    )
+    write_card(outcome, recipe, seen, deck, lines)
+    return outcome
+
+
+def _open_data(recipe: Recipe) -> Deck:
+    sources = []
+    for source in recipe.data:
+        examples = open_split(source.corpus, source.split)
+        if not len(examples):
+            raise FabulaError(
+                f"The {source.split} split of {source.corpus} is empty; prepare the corpus with "
+                "more stories."
+            )
+        sources.append((examples, source.repeat))
+    return Deck(sources, recipe)
+
+
+def _check_context(recipe: Recipe, source: str) -> None:
+    context = models.context_of(models.read_config(source))
+    if context is not None and recipe.sequence_length > context:
+        raise FabulaError(
+            f"sequence_length is {recipe.sequence_length}, but {source} reads at most {context} "
+            "tokens; lower it."
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FabulaError(f"The run folder {folder} cannot be made: {error.strerror}.") from None
+
+
+def _tokenizer(
+    recipe: Recipe, source: str | None, deck: Deck, folder: Path, announce: Announce
+) -> TextTokenizer:
+    if source is not None:
+        return open_tokenizer(source)
+    assert recipe.init is not None
+    if recipe.init.tokenizer != "train":
+        return open_tokenizer(recipe.init.tokenizer)
+    place = folder / "tokenizer"
+    if not (place / "tokenizer.json").is_file():
+        announce.note(f"Training a tokenizer of {recipe.init.vocab_size} tokens.")
+        draft = folder / ".tokenizer"
+        train_tokenizer(_all_texts(deck), recipe.init.vocab_size, recipe.init.context, draft)
+        draft.rename(place)
+    return open_tokenizer(str(place))
+
+
+def _all_texts(deck: Deck) -> Iterator[str]:
+    """Every document of the first epoch as it will be seen, new names among them."""
+    for window in range(deck.windows(0)):
+        for _, _, prompt, completion in deck.texts(0, window):
+            yield prompt
+            yield completion
+
+
+def _model(recipe: Recipe, source: str | None, tokenizer: TextTokenizer) -> nn.Module:
+    if source is not None:
+        return models.load_base(source, recipe)
+    assert recipe.init is not None
+    vocabulary = max(tokenizer.vocabulary, recipe.init.vocab_size)
+    return models.random_llama(
+        recipe.init, vocabulary, tokenizer.bos, tokenizer.eos, tokenizer.pad
+    )
+
+
+def _tell(seen: Look, recipe: Recipe, model: nn.Module, announce: Announce) -> None:
+    _, total = models.count(model)
+    announce.note(
+        f"{recipe.name}: {recipe.method}, {total / 1e6:.1f} M parameters, {seen.stories} stories an "
+        f"epoch, {seen.tokens:.0f} tokens each, {seen.learnt:.0%} of them learnt."
+    )
+    if seen.too_long:
+        announce.note(
+            f"{seen.too_long} of the first {seen.looked} stories are longer than a row of "
+            f"{recipe.sequence_length} tokens (longest {seen.longest}) and are left out whole."
+        )
+
+
+class _Log:
+    """metrics.jsonl. Lines after the step that a run resumes from are of a sitting that was lost."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        kept = [line for line in self.lines() if line["step"] <= step] if step else []
+        write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append one line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines that are whole."""
+        if not self.path.is_file():
+            return []
+        found = []
+        for raw in self.path.read_text("utf-8").splitlines():
+            try:
+                found.append(json.loads(raw))
+            except ValueError:
+                continue
+        return found
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM; the second Ctrl-C interrupts at once."""
+    asked: list[int] = []
+
+    def handle(number: int, frame: Any) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    old: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            old[number] = signal.signal(number, handle)
+    except ValueError:  # not the main thread
+        pass
+    try:
+        yield asked
+    finally:
+        for number, before in old.items():
+            signal.signal(number, before)
+
+
+def _first_score(lines: list[dict[str, Any]]) -> Score | None:
+    first = next((line for line in lines if "eval_loss" in line), None)
+    if first is None:
+        return None
+    return Score(
+        loss=first["eval_loss"],
+        bits_per_byte=first["eval_bits_per_byte"],
+        word_perplexity=first["eval_word_perplexity"],
+        documents=first["eval_documents"],
+        left_out=0,
+        by_corpus=first.get("eval_by_corpus", {}),
+    )
+
+
+def _finish(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, folder: Path) -> Path:
+    """Write `final`: an adapter, or a whole model folder that the embedded engine can open."""
+    from transformers import GenerationConfig
+
+    draft, final = folder / ".final", folder / "final"
+    shutil.rmtree(draft, ignore_errors=True)
+    inner: Any = model
+    try:
+        if recipe.method == "full":
+            if recipe.save_dtype != "auto":
+                inner = inner.to(models.DTYPES[recipe.save_dtype])
+            inner.generation_config = GenerationConfig(
+                bos_token_id=tokenizer.bos,
+                eos_token_id=tokenizer.eos,
+                pad_token_id=tokenizer.pad,
+                do_sample=True,
+            )
+        inner.save_pretrained(str(draft), safe_serialization=True)
+        tokenizer.hf.save_pretrained(str(draft))
+        if recipe.method == "full" and inner.config.model_type == "llama":
+            from fabula.engines.graph import write_graph
+
+            write_graph(draft)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise FabulaError(f"The model cannot be written to {folder}: {error.strerror}.") from None
+    shutil.rmtree(final, ignore_errors=True)
+    draft.rename(final)
+    return final

@@ -1,0 +1,124 @@
+"""Where examples come from: the Parquet files of a prepared corpus, or the sample."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from fabula.errors import FabulaError, MissingExtra
+from fabula.story.sample import LabelledStory, load_sample
+from fabula.training.documents import Example, example_from_row
+
+SAMPLE = "sample"
+COLUMNS = ["id", "brief", "premise", "outline", "passages", "source", "licence"]
+
+
+class Examples(Protocol):
+    """One split of one corpus."""
+
+    name: str
+    licences: list[str]
+    """Licences of its stories, sorted."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: Sequence[int]) -> list[Example]:
+        """The examples at the given row numbers."""
+
+
+class SampleExamples:
+    """A split of the sample corpus in the package."""
+
+    def __init__(self, split: str) -> None:
+        self.name = f"{SAMPLE} ({split})"
+        self.licences = ["Apache-2.0"]
+        self._stories: list[LabelledStory] = load_sample(split)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self._stories)
+
+    def read(self, rows: Sequence[int]) -> list[Example]:
+        """The examples at the given row numbers."""
+        found = []
+        for row in rows:
+            story = self._stories[row]
+            brief = story.brief.model_copy(update={"premise": None})
+            found.append(
+                Example(story.id, brief, story.premise, story.outline, tuple(story.passages))
+            )
+        return found
+
+
+class ParquetExamples:
+    """A split of a corpus made by `fabula prepare`.
+
+    Raises:
+        FabulaError: the folder or file is missing, truncated, or not such a corpus.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError:
+            raise MissingExtra("Reading a prepared corpus", "corpus") from None
+        self.path = folder / f"{split}.parquet"
+        self.name = f"{folder} ({split})"
+        if not folder.is_dir():
+            raise FabulaError(
+                f"There is no corpus folder {folder}; make it with 'fabula prepare', or name "
+                f"'{SAMPLE}'."
+            )
+        if not self.path.is_file():
+            raise FabulaError(f"{folder} has no {split}.parquet; make it with 'fabula prepare'.")
+        try:
+            self._table = pq.read_table(self.path, columns=COLUMNS, memory_map=True)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            reason = str(error).splitlines()[0][:160]
+            raise FabulaError(
+                f"{self.path}: not a whole Parquet file of a prepared corpus ({reason}); make it "
+                "again with 'fabula prepare'."
+            ) from None
+        missing = [c for c in COLUMNS if c not in self._table.column_names]
+        if missing:
+            raise FabulaError(
+                f"{self.path} lacks the column '{missing[0]}'; make it with 'fabula prepare'."
+            )
+        self.licences = sorted({str(v) for v in self._table["licence"].unique().to_pylist() if v})
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def read(self, rows: Sequence[int]) -> list[Example]:
+        """The examples at the given row numbers."""
+        if not rows:  # pyarrow cannot take nothing
+            return []
+        found: list[dict[str, Any]] = self._table.take(list(rows)).to_pylist()
+        return [example_from_row(row, str(self.path)) for row in found]
+
+
+def open_split(corpus: str, split: str) -> Examples:
+    """Open one split of a corpus.
+
+    Raises:
+        FabulaError: there is no such corpus, or it is damaged.
+    """
+    if corpus == SAMPLE:
+        return SampleExamples(split)
+    return ParquetExamples(Path(corpus).expanduser(), split)
+
+
+def manifest_digest(corpus: str) -> str | None:
+    """A short fingerprint of a prepared corpus's manifest, for the model card."""
+    import hashlib
+
+    path = Path(corpus).expanduser() / "manifest.json"
+    if corpus == SAMPLE or not path.is_file():
+        return None
+    try:
+        canonical = json.dumps(json.loads(path.read_text("utf-8")), sort_keys=True)
+    except ValueError:
+        return None
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

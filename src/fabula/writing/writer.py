@@ -1,0 +1,273 @@
+"""The writer: brief, premise, outline, passages, receipt.
+
+Each step draws candidates in one batch, chooses one, and goes on from its keys and values
+(Fan et al. 2018 for premise before story; Yao et al. 2019, *Plan-and-Write*, for the outline;
+Yang et al. 2022, *Re3*, for choosing among candidates).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from fabula import __version__
+from fabula.engines.protocol import Engine
+from fabula.errors import FabulaError
+from fabula.reading.pov import point_of_view
+from fabula.story import (
+    FREYTAG,
+    Beat,
+    Brief,
+    Making,
+    Outline,
+    Passage,
+    Story,
+    heading,
+    render_outline,
+)
+from fabula.story.format import OUTLINE_HEADING, PREMISE_TAG
+from fabula.writing.choice import Scene, features, mood_wanted, past_share, score
+from fabula.writing.copying import sample_originals, words_of
+from fabula.writing.desk import Desk
+from fabula.writing.drafts import Draft, Task
+from fabula.writing.events import BeatPlanned, Event, Finished, Note, PassageChosen, PremiseChosen
+from fabula.writing.limits import notes
+from fabula.writing.receipt import receipt
+from fabula.writing.sampling import dice
+from fabula.writing.settings import WriterSettings
+from fabula.writing.standins import KnownNames, StandIns, names_known
+from fabula.writing.wishes import Want, missing, spread
+
+Listener = Callable[[Event], None]
+# How the words of the sample corpus's training stories spread over Freytag's beats.
+SHARES = dict(zip(FREYTAG, (0.17, 0.24, 0.22, 0.17, 0.20), strict=True))
+MOST_SUMMARY = 1_000
+
+
+class Writer:
+    """Writes stories with one engine.
+
+    Args:
+        engine: the language model.
+        settings: all dials; the defaults suit the embedded model.
+    """
+
+    def __init__(self, engine: Engine, settings: WriterSettings | None = None) -> None:
+        self.engine = engine
+        self.settings = settings or WriterSettings()
+        self.names = names_known(engine.name)
+
+    def write(
+        self,
+        brief: Brief,
+        seed: int = 0,
+        on_event: Listener | None = None,
+        outline: Outline | None = None,
+    ) -> Story:
+        """Write one story. Same engine, settings, brief, outline and seed: same story.
+
+        Args:
+            brief: the wishes.
+            seed: any whole number from 0.
+            on_event: is told every decision as it falls.
+            outline: an outline to follow, instead of one of the writer's own.
+
+        Raises:
+            FabulaError: the brief is empty, or does not fit the model.
+        """
+        if brief.is_empty and outline is None:
+            raise FabulaError("the brief is empty; wish for at least one thing.")
+        if seed < 0:
+            raise FabulaError(f"the seed is {seed}; give a whole number from 0.")
+        return _Work(self, brief, seed, on_event or (lambda event: None), outline).story()
+
+    def spells(self, word: str) -> bool:
+        """Whether the model writes a word (in either case) in one piece."""
+        encode = self.engine.encode
+        return any(len(encode(" " + w)) == 1 for w in (word, word.lower()))
+
+
+class _Work:
+    """One story in the making. What the model sees (stand-ins) and what the reader sees apart."""
+
+    def __init__(
+        self, writer: Writer, brief: Brief, seed: int, tell: Listener, outline: Outline | None
+    ) -> None:
+        self.engine, self.settings = writer.engine, writer.settings
+        self.brief, self.seed, self.tell, self.given = brief, seed, tell, outline
+        self.standins = StandIns.choose(brief, writer.names, seed, writer.spells)
+        if writer.names is not None:
+            for text in notes(brief, self.standins):
+                tell(Note(text))
+        self.seen = self.standins.hide_brief(brief)
+        self.desk = Desk(self.engine, self.settings, self.seen)
+        known = writer.names or KnownNames()
+        self.names = known.tokens(self.desk.script.after_word)
+        self.rejected: dict[str, list[str]] = {}
+        self.beats = [b.beat for b in outline.beats] if outline else list(self.settings.beats)
+
+    def story(self) -> Story:
+        premise = self._premise() if self.brief.premise is None and self.given is None else None
+        seen_outline, outline = self._outline(premise)
+        passages = self._passages(seen_outline)
+        story = Story(
+            title=self.brief.title,
+            brief=self.brief,
+            premise=premise,
+            outline=outline,
+            passages=passages,
+            making=Making(
+                fabula=__version__,
+                model=self.engine.name,
+                weights=self.engine.weights,
+                seed=self.seed,
+                settings={
+                    **self.settings.model_dump(mode="json"),
+                    "outline_given": self.given is not None,
+                },
+                rejected=self.rejected,
+            ),
+        )
+        story = story.model_copy(update={"receipt": receipt(self.brief, story.text)})
+        self.tell(Finished(story))
+        return story
+
+    def _premise(self) -> str:
+        wants = spread(self.seen, 1)
+        scene = Scene(line=True, later=wants, named=self._named())
+        draft = self._decide(f"{PREMISE_TAG}:", self._line(), "premise", 0, scene, ())
+        text = self.standins.show(draft.text)
+        self.tell(PremiseChosen(text))
+        return text
+
+    def _outline(self, premise: str | None) -> tuple[Outline, Outline]:
+        """(outline as the model sees it, outline as the reader sees it)."""
+        if self.given is not None:
+            seen = self.standins.hide_outline(self.given)
+            self.desk.give(render_outline(seen))
+            for number, beat in enumerate(self.given.beats):
+                self.tell(BeatPlanned(number, beat.beat, beat.summary))
+            return seen, self.given
+        wants = spread(self.seen, len(self.beats))
+        told: list[Beat] = []
+        shown: list[Beat] = []
+        said: set[str] = set()
+        for number, name in enumerate(self.beats):
+            before = "\n".join(b.summary for b in told)
+            open_wants = missing(wants, before)
+            due = [w for w in open_wants if w.due <= number]
+            scene = Scene(
+                line=True,
+                due=due,
+                later=[w for w in open_wants if w.due > number],
+                before=before,
+                named=self._named(self.standins.hide(premise or ""), before),
+            )
+            opening = ("" if number else OUTLINE_HEADING) + f"{name}:"
+            draft = self._decide(opening, self._line(), f"outline: {name}", number, scene, due)
+            summary = draft.text[:MOST_SUMMARY]
+            told.append(Beat(beat=name, summary=summary))
+            shown.append(Beat(beat=name, summary=self.standins.show(summary, said)))
+            self.tell(BeatPlanned(number, name, shown[-1].summary))
+        return Outline(beats=told), Outline(beats=shown)
+
+    def _passages(self, outline: Outline) -> list[Passage]:
+        wants = spread(self.seen, len(self.beats), outline)
+        told: list[str] = []
+        shown: list[Passage] = []
+        said: set[str] = set()
+        self._warn_of_length()
+        for number, beat in enumerate(outline.beats):
+            closing = number == len(self.beats) - 1
+            words = self._words(number, told)
+            scene = self._scene(number, outline, told, wants, words)
+            task = self._passage_task(words, closing)
+            draft = self._decide(heading(beat.beat), task, beat.beat, number, scene, scene.due)
+            told.append(draft.text)
+            text = self.standins.show(draft.text, said)
+            shown.append(Passage(beat=beat.beat, text=text))
+            self.tell(PassageChosen(number, beat.beat, text))
+        return shown
+
+    def _scene(
+        self,
+        number: int,
+        outline: Outline,
+        told: list[str],
+        wants: Sequence[Want],
+        words: int | None,
+    ) -> Scene:
+        before = "\n\n".join(told)
+        open_wants = missing(wants, before)
+        summaries = "\n".join(b.summary for b in outline.beats)
+        return Scene(
+            closing=number == len(self.beats) - 1,
+            due=[w for w in open_wants if w.due <= number],
+            later=[w for w in open_wants if w.due > number],
+            summary=outline.beats[number].summary,
+            view=self.seen.point_of_view or (point_of_view(before)[0] if before else None),
+            past=past_share(before) if before else None,
+            mood=mood_wanted(self.seen, number, len(self.beats)),
+            words=words,
+            before=before,
+            named=self._named(summaries, before),
+        )
+
+    def _decide(
+        self, opening: str, task: Task, what: str, number: int, scene: Scene, wants: Sequence[Want]
+    ) -> Draft:
+        """Draw, choose, and remember what was not chosen."""
+        rows = self.settings.plans if task.line else self.settings.candidates
+        rng = dice(self.seed, what, number)
+        if scene.named is not None:
+            strangers = [t for name, t in self.names.items() if name not in scene.named]
+            task = replace(task, strangers=strangers)
+        pool = self.desk.candidates(opening, task, rows, wants, rng)
+        if not task.line:
+            originals, least = sample_originals(), self.settings.copied_words + 1
+            pool = [d for d in pool if not originals.longest_run(d.text, least)] or pool
+        scores = [score(features(d, scene), self.settings.weights) for d in pool]
+        best = max(range(len(pool)), key=lambda i: (scores[i], -i))
+        order = sorted(range(len(pool)), key=lambda i: (-scores[i], i))
+        others = dict.fromkeys(self.standins.show(pool[i].text) for i in order if i != best)
+        self.rejected[what] = list(others)
+        self.desk.choose(pool[best], passage=not task.line)
+        return pool[best]
+
+    def _line(self) -> Task:
+        return Task(line=True, closing=False, limit=self.settings.line_tokens)
+
+    def _words(self, number: int, told: list[str]) -> int | None:
+        """Words wanted of a beat: its share of what the wished length still leaves."""
+        if self.brief.length is None:
+            return None
+        left = self.brief.length - sum(len(words_of(t)) for t in told)
+        shares = [SHARES.get(b, 1 / len(self.beats)) for b in self.beats[number:]]
+        return max(round(left * shares[0] / sum(shares)), 12)
+
+    def _passage_task(self, words: int | None, closing: bool) -> Task:
+        if words is None:
+            return Task(line=False, closing=closing, limit=self.settings.beat_tokens)
+        tokens = words * self.desk.tokens_per_word()
+        limit, least = math.ceil(1.35 * tokens) + 8, int(0.6 * tokens)
+        return Task(line=False, closing=closing, limit=limit, least=least)
+
+    def _warn_of_length(self) -> None:
+        if self.brief.length is None:
+            return
+        room = int(self.desk.room() / self.desk.tokens_per_word())
+        longest = max(self._words(0, []) or 0, self.brief.length // len(self.beats))
+        if longest > room:
+            self.tell(
+                Note(
+                    f"'{self.engine.name}' can hold about {room} words beside brief and outline; "
+                    f"{self.brief.length} words in {len(self.beats)} beats will come out shorter."
+                )
+            )
+
+    def _named(self, *texts: str) -> frozenset[str] | None:
+        """Names that may occur; None where the brief names nobody."""
+        if not any(c.name for c in self.seen.characters):
+            return None
+        return frozenset(words_of(" ".join([str(self.seen.model_dump()), *texts])))

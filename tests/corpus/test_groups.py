@@ -1,0 +1,178 @@
+"""Duplicates, splits, leaks."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_stories import story
+
+from fabula.corpus.alike import MAX_RUN, alike_pairs, likeness
+from fabula.corpus.fingerprint import digest, normalise, prompt_id, shingle_hashes, signature
+from fabula.corpus.groups import Candidate, decide, leaks, split_of_group
+from fabula.corpus.stages import Settings
+
+
+def candidate(text: str, prompt: str, split: str | None = None) -> Candidate:
+    plain = normalise(text)
+    return Candidate(prompt_id(prompt), digest(plain), signature(plain), split)
+
+
+def changed(text: str, words: int) -> str:
+    """The same text with some words replaced, evenly over it."""
+    parts = text.split(" ")
+    for index in range(words):
+        parts[index * len(parts) // words] = f"other{index}"
+    return " ".join(parts)
+
+
+def test_layout_and_punctuation_do_not_matter() -> None:
+    assert normalise("The Cat,\n sat — down!") == normalise("the cat sat down")
+    assert prompt_id("A clock stops.") == prompt_id("a CLOCK stops")
+
+
+@given(st.lists(st.sampled_from("a bb ccc dd e".split()), min_size=5, max_size=40))
+def test_shingle_hashes_are_those_of_five_words(words: list[str]) -> None:
+    """Equal runs hash equal wherever they stand, different runs differ."""
+    hashes = shingle_hashes(" ".join(words)).tolist()
+    runs = [tuple(words[i : i + 5]) for i in range(len(words) - 4)]
+    assert len(hashes) == len(runs)
+    assert len(set(zip(runs, hashes, strict=True))) == len(set(runs)) == len(set(hashes))
+
+
+@pytest.mark.parametrize("words", [1, 4, 10, 30])
+def test_likeness_estimates_jaccard(words: int) -> None:
+    one, other = normalise(story(1, 60)), normalise(changed(story(1, 60), words))
+    a, b = (set(shingle_hashes(t).tolist()) for t in (one, other))
+    assert likeness(signature(one), signature(other)) == pytest.approx(
+        len(a & b) / len(a | b), abs=0.15
+    )
+
+
+@pytest.mark.parametrize("text", ["", "one", "one two three four"])
+def test_texts_shorter_than_a_shingle_have_signatures(text: str) -> None:
+    assert len(signature(text)) == 512
+
+
+def test_alike_pairs_are_those_that_comparing_all_would_find() -> None:
+    texts = [story(n, 40) for n in range(80)]
+    texts += [changed(texts[n], 1 + n % 12) for n in range(80)]
+    signatures = [signature(normalise(t)) for t in texts]
+    first, second, similarity = alike_pairs(signatures, 0.5)
+    found = dict(zip(zip(first.tolist(), second.tolist(), strict=True), similarity, strict=True))
+    wanted = {
+        (i, j): likeness(signatures[i], signatures[j])
+        for i, j in itertools.combinations(range(160), 2)
+        if likeness(signatures[i], signatures[j]) >= 0.5
+    }
+    assert len(wanted) > 60
+    assert found.items() <= wanted.items()
+    assert len(found) >= 0.95 * len(wanted)
+    assert all(pair in found for pair, value in wanted.items() if value >= 0.7)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3 * MAX_RUN])
+def test_many_texts_of_one_kind(count: int) -> None:
+    first, second, _ = alike_pairs([signature("a kite a kite a kite")] * count, 0.5)
+    pairs = count * (count - 1) // 2
+    rest = max(0, count - MAX_RUN)
+    assert len(first) == pairs - rest * (rest - 1) // 2
+    assert (first < second).all()
+
+
+def test_exact_and_near_duplicates_fall_and_name_their_twin() -> None:
+    text = story(1, 40)
+    decisions = decide(
+        [
+            candidate(text, "one"),
+            candidate(text.upper(), "two"),
+            candidate(changed(text, 3), "three"),
+            candidate(story(2), "four"),
+        ],
+        Settings(),
+    )
+    assert [d.reason for d in decisions] == [None, "exact duplicate", "near duplicate", None]
+    assert [d.twin for d in decisions] == [None, 0, 0, None]
+
+
+def test_the_held_out_twin_stays() -> None:
+    text = story(1)
+    decisions = decide(
+        [candidate(text, "a", "train"), candidate(text, "b"), candidate(text, "c", "test")],
+        Settings(),
+    )
+    assert [d.reason for d in decisions] == ["exact duplicate", "exact duplicate", None]
+    assert decisions[2].split == "test"
+
+
+def test_all_stories_of_a_prompt_and_all_that_are_alike_share_a_split() -> None:
+    settings = Settings(valid=0.3, test=0.3)
+    stories = []
+    for number in range(60):
+        text = story(number, 40)
+        # Two answers to a prompt, and a reworked one under another prompt.
+        stories += [
+            candidate(text, f"prompt {number}"),
+            candidate(story(1000 + number), f"prompt {number}"),
+            candidate(changed(text, 11), f"other prompt {number}"),
+        ]
+    decisions = decide(stories, settings)
+    related = [
+        n
+        for n in range(0, 180, 3)
+        if likeness(stories[n].signature, stories[n + 2].signature) >= settings.related
+    ]
+    assert len(related) > 30
+    for n in range(0, 180, 3):
+        assert decisions[n].split == decisions[n + 1].split
+    for n in related:
+        assert decisions[n + 2].reason is not None or decisions[n + 2].split == decisions[n].split
+    assert {d.split for d in decisions if d.reason is None} == {"train", "valid", "test"}
+
+
+def test_a_prompt_shared_with_a_held_out_story_falls() -> None:
+    decisions = decide(
+        [
+            candidate(story(1), "shared", "train"),
+            candidate(story(2), "shared", "valid"),
+            candidate(story(3), "shared"),
+        ],
+        Settings(),
+    )
+    assert decisions[0].reason == "prompt or text shared with a held-out story"
+    assert [d.split for d in decisions[1:]] == ["valid", "valid"]
+
+
+def test_shares_and_seed() -> None:
+    counts = Counter(split_of_group(f"g{n}", Settings(valid=0.1, test=0.2)) for n in range(5_000))
+    assert counts["test"] == pytest.approx(1_000, abs=120)
+    assert counts["valid"] == pytest.approx(500, abs=90)
+    one, other = (
+        [split_of_group(f"g{n}", Settings(valid=0.3, test=0.3, seed=s)) for n in range(100)]
+        for s in (0, 1)
+    )
+    assert one != other
+
+
+def test_order_of_the_stories_does_not_change_their_split() -> None:
+    stories = [candidate(story(n), f"prompt {n % 9}") for n in range(40)]
+    settings = Settings(valid=0.3, test=0.3)
+    forward = [d.split for d in decide(stories, settings)]
+    backward = [d.split for d in decide(stories[::-1], settings)]
+    assert forward == backward[::-1]
+
+
+def test_leaks_are_seen() -> None:
+    text = story(1, 40)
+    found = leaks(
+        {
+            "train": [candidate(text, "one"), candidate(story(2), "two")],
+            "valid": [candidate(changed(text, 5), "three"), candidate(story(3), "two")],
+            "test": [candidate(text, "four"), candidate(story(4), "five")],
+        },
+        Settings(),
+    )
+    assert found == {"prompts": 1, "texts": 1, "near duplicates": 2}

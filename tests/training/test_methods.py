@@ -1,0 +1,159 @@
+"""Full, LoRA and QLoRA on the real architectures; the recipes of the project."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import recipe_data
+
+from fabula.training.recipe import Recipe, load_recipe
+from fabula.training.run import Announce, Outcome, train
+
+torch = pytest.importorskip("torch")
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def losses(outcome: Outcome) -> list[float]:
+    lines = (outcome.folder / "metrics.jsonl").read_text().splitlines()
+    return [line["loss"] for line in map(json.loads, lines) if "loss" in line]
+
+
+def start(tmp_path: Path, data: dict[str, Any]) -> Outcome:
+    return train(Recipe.model_validate(data), tmp_path, False, Announce())
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "gpt2"])
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_every_method_learns_on_every_architecture(
+    kind: str, method: str, models: dict[str, Path], corpus: Path, tmp_path: Path
+) -> None:
+    data = recipe_data(
+        corpus,
+        base_model=str(models[kind]),
+        method=method,
+        steps=5,
+        optimiser={"learning_rate": 1e-2},
+    )
+    outcome = start(tmp_path, data)
+    assert outcome.finished
+    assert outcome.before is not None
+    assert outcome.after is not None
+    assert outcome.after.loss < outcome.before.loss - 0.05
+    assert losses(outcome)[-1] < losses(outcome)[0]
+    assert outcome.model is not None
+    names = {p.name for p in outcome.model.iterdir()}
+    assert "CARD.md" in names
+    assert "tokenizer.json" in names
+    if method == "full":
+        assert "model.safetensors" in names
+        assert ("graph.onnx" in names) == (kind == "llama")
+    else:
+        assert {"adapter_config.json", "adapter_model.safetensors"} <= names
+        assert 0 < outcome.parameters[0] < outcome.parameters[1]
+
+
+def test_qlora_keeps_every_linear_layer_in_four_bits(
+    models: dict[str, Path], corpus: Path
+) -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    from fabula.training.models import add_adapter, load_base
+
+    data = recipe_data(corpus, base_model=str(models["llama"]), method="qlora")
+    recipe = Recipe.model_validate(data)
+    model = add_adapter(load_base(str(models["llama"]), recipe), recipe)
+    packed = [m for m in model.modules() if isinstance(m, Linear4bit)]
+    assert len(packed) == 2 * 7
+    assert all(m.weight.quant_state.quant_type == "nf4" for m in packed)
+    assert all(m.weight.quant_state.nested for m in packed)
+    adapters = [n for n, p in model.named_parameters() if p.requires_grad]
+    assert len(adapters) == 2 * len(packed)
+
+
+def test_an_adapter_opens_in_plain_peft_and_gives_the_loss_that_was_reported(
+    models: dict[str, Path], corpus: Path, tmp_path: Path
+) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    from fabula.training.heldout import HeldOut
+    from fabula.training.loss import choose
+    from fabula.training.tokenizer import open_tokenizer
+
+    data = recipe_data(corpus, base_model=str(models["llama"]), method="lora")
+    outcome = start(tmp_path, data)
+    model = AutoPeftModelForCausalLM.from_pretrained(outcome.model)
+    tokenizer = open_tokenizer(str(outcome.model))
+    held_out = HeldOut(Recipe.model_validate(data), tokenizer, tokenizer.pad)
+    again = held_out.score(choose(model, 700), model)
+    assert outcome.after is not None
+    assert again.loss == pytest.approx(outcome.after.loss, abs=1e-6)
+
+
+def test_every_adapter_gets_a_gradient_also_when_activations_are_recomputed(
+    models: dict[str, Path], corpus: Path, tmp_path: Path
+) -> None:
+    """LoRA's B starts at zero, so that A gets its first gradient in the second step."""
+    from safetensors.torch import load_file
+
+    data = recipe_data(
+        corpus,
+        base_model=str(models["llama"]),
+        method="qlora",
+        steps=2,
+        gradient_checkpointing=True,
+        evaluation={"max_documents": 0},
+    )
+    outcome = start(tmp_path, data)
+    plain = start(tmp_path, {**data, "name": "plain", "gradient_checkpointing": False})
+    checkpoints = [
+        load_file(o.folder / "checkpoints/step-0000002/weights.safetensors")
+        for o in (outcome, plain)
+    ]
+    for name, weight in checkpoints[0].items():
+        assert bool((weight != 0).any()), name
+        assert torch.allclose(weight, checkpoints[1][name], atol=1e-6), name
+    for recomputed, kept in zip(losses(outcome), losses(plain), strict=True):
+        assert recomputed == pytest.approx(kept, abs=1e-5)
+
+
+@pytest.mark.parametrize("option", [{"rslora": True}, {"dora": True}])
+def test_rslora_and_dora_learn(
+    option: dict[str, bool], models: dict[str, Path], corpus: Path, tmp_path: Path
+) -> None:
+    data = recipe_data(corpus, base_model=str(models["llama"]), method="lora", lora=option)
+    outcome = start(tmp_path, data)
+    assert outcome.before is not None
+    assert outcome.after is not None
+    assert outcome.after.loss < outcome.before.loss
+
+
+KINDS = {
+    "embedded-qlora": "llama",
+    "llama-2-7b-qlora": "llama",
+    "mistral-7b-qlora": "mistral",
+    "gpt2-lora": "gpt2",
+}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_recipe_of_the_project_loads_and_is_named_after_its_file(path: Path) -> None:
+    assert load_recipe(path).name == path.stem
+    assert path.stem == "embedded" or path.stem in KINDS
+
+
+@pytest.mark.parametrize("stem", sorted(KINDS))
+def test_every_recipe_trains_a_tiny_model_of_its_architecture(
+    stem: str, models: dict[str, Path], corpus: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe(RECIPES / f"{stem}.yaml", base_model=str(models[KINDS[stem]]), steps=4)
+    data = recipe.model_dump(mode="json")
+    data |= {"data": [{"corpus": str(corpus)}], "sequence_length": 512, "batch_size": 4}
+    data |= {"micro_batch_size": 2, "epochs": None, "max_minutes": None}
+    data["optimiser"] |= {"learning_rate": 1e-2}
+    outcome = start(tmp_path, data)
+    assert outcome.before is not None
+    assert outcome.after is not None
+    assert outcome.after.loss < outcome.before.loss

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from fabula.story import Brief
+from fabula.story.sample import load_sample
+from fabula.writing.choice import (
+    Scene,
+    features,
+    mood_of,
+    mood_wanted,
+    names_in,
+    past_share,
+    score,
+)
+from fabula.writing.drafts import Draft
+from fabula.writing.settings import Weights
+from fabula.writing.wishes import Want
+
+
+def draft(text: str, end: str = "heading", log_p: float = -2.0) -> Draft:
+    return Draft(None, 0, 0, [], [log_p] * 5, [0.1] * 5, text=text, end=end)  # type: ignore[arg-type]
+
+
+def test_every_weight_has_its_feature() -> None:
+    scene = Scene(
+        due=[Want("phrase", "the lamp", 0)], later=[Want("phrase", "salt", 2)], summary="The lamp.",
+        view="third", past=1.0, mood=0.2, words=10, before="Once.", named=frozenset({"mara"}),
+    )  # fmt: skip
+    found = features(draft("Mara lit the lamp. She was glad of the salt."), scene)
+    assert set(found) == set(Weights.model_fields)
+    assert found["due"] == found["early"] == 1
+    assert found["follows"] == 1
+    assert found["unfinished"] == found["point_of_view"] == found["stranger"] == 0
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "scene"),
+    [
+        ("She was glad.", "I was glad, and I ran.", {"view": "third"}),
+        ("She walked on and was cold.", "She walks on and is cold.", {"past": 1.0}),
+        ("It was a lovely, happy day.", "It was a horrible, deadly day.", {"mood": 0.6}),
+        ("It was a horrible, deadly day.", "It was a lovely, happy day.", {"mood": -0.6}),
+        ("He saw the sea there.", "He saw the sea.", {"words": 5}),
+        ("A new day came to them.", "The bell rang at the gate.", {"before": "The bell rang at."}),
+        ("So the lamp went out.", "So the bell went out.", {"summary": "The lamp goes out."}),
+        ("Then she saw Mara.", "Then she saw Bob.", {"named": frozenset({"mara"})}),
+        ('"Go," she said.', '"Go, she said.', {}),
+        ("She went home.", "She went", {}),
+    ],
+)
+def test_the_better_candidate_wins(better: str, worse: str, scene: dict[str, object]) -> None:
+    held = Scene(**scene)  # type: ignore[arg-type]
+    good, bad = (score(features(draft(t), held), Weights()) for t in (better, worse))
+    assert good > bad
+
+
+def test_a_proper_end_counts() -> None:
+    last = Scene(closing=True)
+    ends = {e: features(draft("The end.", e), last)["unfinished"] for e in ("story", "limit")}
+    assert ends == {"story": 0, "limit": -1}
+
+
+def test_tense_is_read_outside_of_quotations() -> None:
+    assert past_share('"I am here and he is not," she said.') == 1
+    assert past_share("Nothing.") is None
+    shares = [past_share(s.text) for s in load_sample("train")[:60]]
+    assert sum(s is not None and s > 0.7 for s in shares) > 50
+
+
+def test_moods_follow_arc_and_ending() -> None:
+    hole = [mood_wanted(Brief(arc="man in a hole"), n, 5) or 0 for n in range(5)]
+    assert hole[0] > hole[2] < hole[4]
+    assert (mood_wanted(Brief(ending="sad"), 4, 5) or 0) < 0 < (mood_wanted(Brief(arc="cinderella", ending="happy"), 4, 5) or 0)  # fmt: skip  # noqa: E501
+    assert mood_wanted(Brief(ending="sad"), 3, 5) is None
+    assert mood_wanted(Brief(arc="icarus"), 0, 1) is not None
+    assert mood_of("A lovely, happy day!") > 0.4 > -0.4 > mood_of("A horrible murder.")
+
+
+def test_names_in_a_text() -> None:
+    assert names_in("The dog saw Mara's hat. He told Old Tom, and so did Ann.") == {
+        "mara",
+        "old",
+        "tom",
+        "ann",
+    }
