@@ -124,7 +124,9 @@ def test_a_graph_of_another_shape(copy: Path, tiny_model: Path) -> None:
         EmbeddedEngine.open(copy)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(position=st.integers(0, 3000), value=st.integers(0, 255))
 def test_a_changed_byte_in_the_header_never_crashes(
     copy: Path, tiny_model: Path, position: int, value: int

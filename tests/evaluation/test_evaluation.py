@@ -18,6 +18,7 @@ from fabula.evaluation import Options, Silence, evaluate
 from fabula.evaluation.generation import write_stories
 from fabula.evaluation.heldout import load_heldout
 from fabula.evaluation.storylines import StoryLog, load_lines
+from fabula.evaluation.systems import read_stories
 from fabula.evaluation.tables import rich_table
 from fabula.writing import WriterSettings
 
@@ -67,7 +68,7 @@ def test_all_that_was_asked_for_is_there(whole: tuple[Path, Any]) -> None:
         "wishes_must_include", "wishes_point_of_view", "wishes_ending", "wishes_genre",
         "wishes_tone", "wishes_arc", "arc_first", "arc_rank", "arc_clear",
         "words", "whole", "loops", "repeated_4", "distinct_1", "distinct_2", "distinct_3",
-        "end_positivity", "ended", "shared_p50", "shared_p99", "shared_max",
+        "end_positivity", "ended", "end_probability", "shared_p50", "shared_p99", "shared_max",
     }  # fmt: skip
     for key in ("bleu", "rouge1", "wishes_all", "bits_per_byte_brief"):
         row = measures[key]
@@ -125,6 +126,9 @@ def test_other_settings_are_another_system_in_the_same_log(
     lines, _ = load_lines(tmp_path / "s.jsonl", items)
     assert len(lines) == 4
     assert len({line.system for line in lines}) == 2
+    first, second = read_stories(tmp_path / "s.jsonl", items)
+    assert first.name == f"{tiny_model.name}: temperature 0.8"
+    assert second.name == f"{tiny_model.name}: temperature 0.5"
 
 
 def test_written_stories_score_as_they_did_when_they_were_written(

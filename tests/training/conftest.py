@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_recipe import CONTEXT, VOCABULARY
 
 from fabula.story import render_brief, render_completion
 from fabula.story.sample import LabelledStory, load_sample
 
 torch = pytest.importorskip("torch")
-VOCABULARY = 700
-CONTEXT = 512
 
 
 def row(story: LabelledStory, beats: int) -> dict[str, Any]:
@@ -49,7 +48,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     stories = load_sample("train")
     for split, chosen in (("train", stories[:40]), ("valid", stories[40:46])):
-        pq.write_table(pa.Table.from_pylist([row(s, 2) for s in chosen]), folder / f"{split}.parquet")
+        pq.write_table(
+            pa.Table.from_pylist([row(s, 2) for s in chosen]), folder / f"{split}.parquet"
+        )
     (folder / "manifest.json").write_text(json.dumps({"stories": 46}))
     return folder
 
@@ -107,32 +108,3 @@ def models(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def recipe_data(corpus: Path, **changes: Any) -> dict[str, Any]:
-    """A recipe for a few steps of a tiny model from random weights."""
-    data: dict[str, Any] = {
-        "name": "tiny",
-        "init": {
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "vocab_size": 400,
-            "context": CONTEXT,
-        },
-        "data": [{"corpus": str(corpus)}],
-        "augmentation": {"drop_tag": 0.3, "drop_outline": 0.2, "write_premise": 0.3},
-        "sequence_length": CONTEXT,
-        "micro_batch_size": 1,
-        "batch_size": 2,
-        "optimiser": {"learning_rate": 3e-3},
-        "schedule": {"warmup": 0.0},
-        "steps": 4,
-        "evaluation": {"max_documents": 4},
-        "dtype": "float32",
-    }
-    if "base_model" in changes:
-        del data["init"]
-    return {**data, **changes}

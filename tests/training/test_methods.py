@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import recipe_data
+from tiny_recipe import recipe_data
 
 from fabula.training.recipe import Recipe, load_recipe
 from fabula.training.run import Announce, Outcome, train
@@ -55,9 +55,7 @@ def test_every_method_learns_on_every_architecture(
         assert 0 < outcome.parameters[0] < outcome.parameters[1]
 
 
-def test_qlora_keeps_every_linear_layer_in_four_bits(
-    models: dict[str, Path], corpus: Path
-) -> None:
+def test_qlora_keeps_every_linear_layer_in_four_bits(models: dict[str, Path], corpus: Path) -> None:
     from bitsandbytes.nn import Linear4bit
 
     from fabula.training.models import add_adapter, load_base

@@ -26,6 +26,7 @@ def test_every_weight_has_its_feature() -> None:
     scene = Scene(
         due=[Want("phrase", "the lamp", 0)], later=[Want("phrase", "salt", 2)], summary="The lamp.",
         view="third", past=1.0, mood=0.2, words=10, before="Once.", named=frozenset({"mara"}),
+        lexicon=frozenset({"she"}),
     )  # fmt: skip
     found = features(draft("Mara lit the lamp. She was glad of the salt."), scene)
     assert set(found) == set(Weights.model_fields)
@@ -47,6 +48,7 @@ def test_every_weight_has_its_feature() -> None:
         ("Then she saw Mara.", "Then she saw Bob.", {"named": frozenset({"mara"})}),
         ('"Go," she said.', '"Go, she said.', {}),
         ("She went home.", "She went", {}),
+        ("He saw her.", "He fif her.", {"lexicon": frozenset({"he", "saw", "her"})}),
     ],
 )
 def test_the_better_candidate_wins(better: str, worse: str, scene: dict[str, object]) -> None:

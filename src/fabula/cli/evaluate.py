@@ -225,7 +225,7 @@ class _Progress:
             done += 1
             now = time.monotonic()
             a_second = done / max(now - started, 1e-9)
-            rate = f"{a_second:,.1f}/s"
+            rate = f"{a_second:,.1f}/s" if a_second >= 1 else f"{60 * a_second:,.1f}/min"
             count = f"{done:,}" + (f"/{total:,}" if total is not None else "")
             self._bar.update(number, completed=done, count=count, rate=rate)
             if not self._live and now - told > QUIET_SECONDS:

@@ -83,11 +83,11 @@ def _quiet(threads: int | None) -> None:
     warnings.filterwarnings("ignore", module=r"(transformers|peft|bitsandbytes|torch|accelerate)")
     try:
         import torch
-        import transformers
+        from transformers.utils import logging as chatter
     except ImportError:
         raise MissingExtra("Training", "train") from None
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    chatter.set_verbosity_error()  # type: ignore[no-untyped-call]
+    chatter.disable_progress_bar()  # type: ignore[no-untyped-call]
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -1,4 +1,4 @@
-"""Whether stories end by themselves: what the model that wrote a story makes of its last words."""
+"""How likely a model holds the end of the document where a story ends."""
 
 from __future__ import annotations
 

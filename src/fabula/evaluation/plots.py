@@ -127,10 +127,9 @@ def _measures(result: Evaluation) -> Any:
         axis.set_xticks([])
         axis.set_xlim(-0.7, len(rows) - 0.3)
         axis.margins(y=0.15)
-        if all(line == 0 for line in (*_heights(rows), first.human or 0)):
-            axis.set_ylim(0, 1)
-        axis.tick_params(labelsize=8)
-        axis.spines[["top", "right"]].set_visible(False)
+        if not any(_heights(rows)) and not first.human:
+            tops = [r.interval.high for r in rows if r is not None and r.interval is not None]
+            axis.set_ylim(0, max([1.0, *tops]))
     for axis in list(axes.flat)[len(keys) :]:
         axis.set_visible(False)
     handles: list[Any] = [
@@ -230,7 +229,7 @@ def _arcs(result: Evaluation) -> Any:
                 axis.plot(place, curve.curve, color=colour, ls=style, lw=1.8, label=name)
         middle = float(np.mean(human.curve))
         shape = shapes(len(human.curve))[arc]
-        axis.plot(place, middle + 0.25 * shape / np.abs(shape).max(), color=FLOOR, lw=1, ls=":",
+        axis.plot(place, middle + 0.15 * shape / np.abs(shape).max(), color=FLOOR, lw=1, ls=":",
                   label="the shape")  # fmt: skip
         axis.set_title(f"{arc} (n={human.stories})", fontsize=10)
         axis.set_xticks([0, 1], ["beginning", "end"])

@@ -25,8 +25,9 @@ DEFINITIONS = """\
 - **Loop**: some 8 words in a row occur 3 times. **Repeated 4-grams**: share that occurred before
   in the story. **Distinct-n**: distinct over all n-grams of the first 150 words.
 - **End-positivity**: mean VADER of the last fifth of the sentences minus that of the rest.
-- **Ends by itself**: the model gives the end of the document at least one half where its story
-  ends. The floor is one passage earlier, the human figure the end of the human story.
+- **Ends by itself**: the last passage ended with the end-of-sequence token, not at a limit.
+  **Probability of the end there**: what the model gives that token behind the story's last word;
+  the floor is one passage earlier, the human figure behind the human story.
 - **Shared with the training stories**: longest run of words, case and punctuation aside.
 - Intervals of shares of 0 and 100% are exact (Clopper and Pearson), all others bootstrapped.
 """

@@ -146,28 +146,31 @@ def arc_rows(side: Side, human: Side, asked: Sequence[str | None]) -> list[Measu
     ]
 
 
-def end_row(system: System) -> list[Measure]:
-    """Whether the model itself would end its stories where they end."""
+def end_rows(system: System) -> list[Measure]:
+    """Whether stories came to their end by themselves, and how likely the model holds that end."""
 
-    def likely(chances: Sequence[float | None] | None) -> Statistic | None:
-        if chances is None:
-            return None
-        return share([None if c is None else c >= 0.5 for c in chances])
+    def chance(of: Sequence[float | None] | None) -> Statistic:
+        return mean([None if c is None else 100 * c for c in of or []])
 
-    own = likely(system.ends)
-    if own is None or own.value is None:
-        return []
-    return [
-        Measure(
-            key="ended",
-            group="form",
-            label="Ends by itself",
-            unit="%",
-            own=own,
-            floor=likely(system.early_ends),
-            human=likely(system.human_ends),
+    ended = share([s.making.ended if s.making is not None else None for s in system.told])
+    likely = chance(system.ends)
+    rows = []
+    if ended.value is not None:
+        rows.append(Measure(key="ended", group="form", label="Ends by itself", unit="%", own=ended))
+    if likely.value is not None:
+        rows.append(
+            Measure(
+                key="end_probability",
+                group="form",
+                label="Probability of the end there",
+                unit="%",
+                better="human",
+                own=likely,
+                floor=chance(system.early_ends),
+                human=chance(system.human_ends),
+            )
         )
-    ]
+    return rows
 
 
 def form_rows(side: Side, human: Side, wanted: Sequence[int | None]) -> list[Measure]:
@@ -263,7 +266,7 @@ def story_rows(
         *likeness_rows(side, human),
         *wish_rows(side, human),
         *arc_rows(side, human, asked),
-        *end_row(system),
+        *end_rows(system),
         *form_rows(side, human, wanted),
         *copying_rows(side, human),
     ]

@@ -36,6 +36,8 @@ class System:
         ends: probability that the document ends where its story ends.
         early_ends: the same one passage earlier.
         human_ends: the same where the human story ends.
+        label: a name that tells it from others of the same model.
+        notes: what a reader of the figures should know.
     """
 
     name: str
@@ -46,6 +48,7 @@ class System:
     ends: Ends | None = None
     early_ends: Ends | None = None
     human_ends: Ends | None = None
+    label: str | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -92,11 +95,31 @@ def read_stories(path: Path, items: Sequence[HeldOut]) -> list[System]:
             stories[place[line.id]] = line.story
         makers = {line.story.making.model for line in group if line.story.making is not None}
         systems.append(System(makers.pop() if len(makers) == 1 else path.stem, stories=stories))
+    _tell_apart(systems)
     if strangers:
         systems[0].notes.append(
             f"{path.name}: {strangers} stories are for other briefs and were left out."
         )
     return systems
+
+
+def _tell_apart(systems: Sequence[System]) -> None:
+    """Name systems of one model by the first two settings that are not the same for all."""
+    makings = [s.told[0].making for s in systems]
+    settings = [m.settings if m is not None else {} for m in makings]
+    for i, system in enumerate(systems):
+        rivals = [j for j, s in enumerate(systems) if j != i and s.name == system.name]
+        keys = [
+            key
+            for key, value in settings[i].items()
+            if isinstance(value, str | int | float)
+            and any(settings[j].get(key) != value for j in rivals)
+        ]
+        if keys:
+            told = ", ".join(f"{key} {settings[i][key]}" for key in keys[:2])
+            system.label = f"{Path(system.name).name}: {told}"
+    for system in systems:
+        system.name = system.label or system.name
 
 
 def run_models(
@@ -168,7 +191,7 @@ def _write(
 
 def name_apart(systems: Sequence[System]) -> None:
     """Give systems short names, and no two the same."""
-    short = [Path(s.name).name or s.name for s in systems]
+    short = [s.label or Path(s.name).name or s.name for s in systems]
     for system, name in zip(systems, short, strict=True):
         if short.count(name) == 1:
             system.name = name

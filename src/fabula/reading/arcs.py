@@ -65,7 +65,11 @@ def shapes(points: int = POINTS) -> dict[str, Floats]:
     """
     t = (np.arange(points) + 0.5) / points
     modes = {"rags to riches": 1, "man in a hole": 2, "cinderella": 3}
-    mirror = {"rags to riches": "riches to rags", "man in a hole": "icarus", "cinderella": "oedipus"}
+    mirror = {
+        "rags to riches": "riches to rags",
+        "man in a hole": "icarus",
+        "cinderella": "oedipus",
+    }
     curves: dict[str, Floats] = {}
     for arc, mode in modes.items():
         # cos falls first: a rise starts low (minus), a hole starts high (plus).

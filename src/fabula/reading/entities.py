@@ -11,18 +11,19 @@ import numpy.typing as npt
 
 from fabula.reading.phrases import HONORIFICS
 from fabula.reading.text import Document
-from fabula.reading.words import KIN, NAMING, NEVER_NAMES, PERSONS, SPEECH
+from fabula.reading.words import KIN, LANDS, NAMING, NEVER_NAMES, PERSONS, SPEECH
 
 _PLACE_CUES = frozenset("in to at from near toward towards through across into on".split())
 _PLACE_TAILS = frozenset(
-    "river street road lane hotel station island islands mountain mountains lake sea valley "
-    "bay harbor harbour town city village square bridge house hall school company hill hills "
-    "county creek pass fort park avenue ocean forest castle inn ship line".split()
+    "river street road lane hotel station island islands mountain mountains lake sea valley bay "
+    "harbor harbour town city village square bridge house hall school company hill hills county "
+    "creek pass fort park avenue ocean forest castle inn ship line".split()
 )
 _DETERMINERS = frozenset("the a an his her my our their this that your another".split())
+_SUBJECTS = frozenset("he she his her".split())
 _BREAKS = frozenset(
-    "and but or of in on at to by for with from was is were had has who that as than so then when "
-    "not be been she he it they i you we said up down out into over".split()
+    "and but or of in on at to by for with from was is were had has who that as than so then "
+    "when not be been she he it they i you we said up down out into over".split()
 )
 FEATURES = (
     "log mentions", "share of mentions", "is first", "spread", "mid-sentence", "speaks", "acts",
@@ -32,7 +33,11 @@ FEATURES = (
     "first person x vocative", "first person x share spoken", "first person x named I",
     "first person x acts", "first person x log mentions", "first person x first position",
     "described x log mentions", "described x rank", "most frequent", "most frequent name",
-    "only name", "plural owner",
+    "only name", "plural owner", "opens as subject", "followed by who", "share of pronouns",
+    "share of near pronouns", "first mention placed", "share among names", "named last",
+    "first person x told in speech", "dies", "log pronouns", "only placed", "always spoken",
+    "mentioned once", "first x mentions", "first person x opens speech", "rank x not first",
+    "is a land", "plural and only opens", "bare title", "lone before comma",
 )  # fmt: skip
 
 
@@ -120,7 +125,9 @@ def _described(doc: Document) -> list[tuple[int, int]]:
         while first > 0 and i - first < 3 and doc.before[first] == "":
             first -= 1
             if doc.lower[first] in _DETERMINERS:
-                found.append((first, i + 1))
+                # "my dear fellow" is how one is spoken to, and says nothing of who it is.
+                if not doc.spoken[first] or doc.lower[first] in {"the", "a", "an"}:
+                    found.append((first, i + 1))
                 break
             if doc.lower[first] in _BREAKS or doc.possessive[first]:
                 break
@@ -165,6 +172,26 @@ def find_entities(doc: Document, known: frozenset[str]) -> list[Entity]:
     return sorted(entities.values(), key=lambda e: (-len(e.mentions), e.mentions[0]))
 
 
+def _pronouns(doc: Document, entities: list[Entity]) -> tuple[list[int], list[int]]:
+    """How many narrated "he" and "she" follow each entity as the last one named.
+
+    Returns:
+        For each entity, all such pronouns, and those in the next two sentences.
+    """
+    where = {a: number for number, e in enumerate(entities) if not e.described
+             for a, _ in e.mentions}  # fmt: skip
+    every, near = [0] * len(entities), [0] * len(entities)
+    current = sentence = -1
+    for i, word in enumerate(doc.lower):
+        if i in where:
+            if not doc.spoken[i]:
+                current, sentence = where[i], doc.sentence[i]
+        elif current >= 0 and word in _SUBJECTS and not doc.spoken[i]:
+            every[current] += 1
+            near[current] += doc.sentence[i] - sentence <= 2
+    return every, near
+
+
 def features(
     doc: Document, entities: list[Entity], known: frozenset[str], first_person: bool
 ) -> npt.NDArray[np.float64]:
@@ -174,14 +201,18 @@ def features(
     best = max((len(e.mentions) for e in entities), default=0)
     named = [e for e in entities if not e.described]
     best_named = max((len(e.mentions) for e in named), default=0)
-    low = set(doc.lower[i] for i, w in enumerate(doc.words) if not w[0].isupper())
+    low = {k for k, w in zip(doc.lower, doc.words, strict=True) if not w[0].isupper()}
     me = 1.0 if first_person else 0.0
     rows = np.zeros((len(entities), len(FEATURES)))
     last = len(doc.words) - 1
+    every, near = _pronouns(doc, entities)
+    referred = sum(every) or 1
+    named_total = sum(len(e.mentions) for e in named) or 1
+    opening = min((e.mentions[0][0] for e in entities), default=0)
     for rank, e in enumerate(entities):
         n = len(e.mentions)
         speaks = acts = placed = vocative = spoken = owns = titled = told = tail = the = mid = 0
-        single = plural = 0
+        single = plural = subject = who = dies = heard = starts = commas = 0
         for a, b in e.mentions:
             after = doc.lower[b] if b <= last else ""
             ahead = doc.lower[a - 1] if a else ""
@@ -192,6 +223,12 @@ def features(
             single += b - a > 1
             titled += doc.lower[a] in HONORIFICS and (b - a > 1)
             mid += not doc.opens[a]
+            subject += doc.opens[a] and not doc.spoken[a] and gap_after == "" and after in known
+            who += after == "who"
+            commas += "," in gap_after
+            starts += doc.spoken[a] and '"' in gap and "," in gap_after
+            dies += gap_after == "" and after in {"died", "drowned"}
+            heard += doc.spoken[a] and gap_after != ""
             if gap_after == "" and (after in SPEECH or after.endswith("ed")):
                 acts += 1
             speaks += (gap_after == "" and after in SPEECH) or (
@@ -199,7 +236,11 @@ def features(
             )
             placed += ahead in _PLACE_CUES and gap == ""
             the += ahead == "the" and gap == ""
-            tail += doc.lower[b - 1] in _PLACE_TAILS or (after in _PLACE_TAILS and gap_after == "")
+            tail += (
+                doc.lower[a] == "saint"
+                or doc.lower[b - 1] in _PLACE_TAILS
+                or (after in _PLACE_TAILS and gap_after == "")
+            )
             if doc.spoken[a] and (("," in gap or '"' in gap or doc.opens[a]) and gap_after != ""):
                 vocative += 1
             told += (ahead in NAMING and gap in {"", ","}) or (ahead == "i" and gap == ",")
@@ -209,12 +250,19 @@ def features(
         logn, first = math.log1p(n), e.mentions[0][0] / size
         desc = float(e.described)
         rows[rank] = (
-            logn, n / total, float(e.mentions[0][0] == min(x.mentions[0][0] for x in entities)),
+            logn, n / total, float(e.mentions[0][0] == opening),
             spread, mid / n, speaks / n, act, placed / n, voc, sp, owns / n, titled / n,
             min(told, 2), tail / n, desc, float(e.key in KIN), the / n, float(e.key in low),
             first, 1 / (1 + rank), float(mid == 0), float(e.key in known), me, single / n,
             me * voc, me * sp, me * min(told, 2), me * act, me * logn, me * first, desc * logn,
             desc / (1 + rank), float(n == best), float(not e.described and n == best_named),
             float(not e.described and len(named) == 1), plural / n,
+            subject / n, min(who, 1), every[rank] / referred, near[rank] / referred,
+            float(doc.lower[e.mentions[0][0] - 1] in _PLACE_CUES) if e.mentions[0][0] else 0.0,
+            (1 - desc) * n / named_total, e.mentions[-1][0] / size, me * heard / n,
+            min(dies, 1), math.log1p(every[rank]), float(placed + tail >= n), float(spoken == n),
+            float(n == 1), float(e.mentions[0][0] == opening) * logn, me * min(starts, 1),
+            (1 - me) / (1 + rank), float(e.key in LANDS), float(mid == 0 and plural == n),
+            float(e.key in HONORIFICS), commas / n,
         )  # fmt: skip
     return rows

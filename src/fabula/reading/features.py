@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,7 @@ class Features:
         mood: mean of `Tables.moods` in each fifth, shape [FIFTHS, 3].
         terms: the terms that occur, distinct, shape [k].
         values: their value in each of BLOCKS, each row of unit length, shape [len(BLOCKS), k].
+        columns: the term that each word is, -1 for none, shape [words].
     """
 
     meaning: Floats
@@ -53,6 +55,7 @@ class Features:
     mood: Floats
     terms: npt.NDArray[np.int64]
     values: Floats
+    columns: npt.NDArray[np.int64]
 
 
 def _unit(rows: Floats) -> Floats:
@@ -87,7 +90,7 @@ def extract_words(lower: list[str], at: npt.NDArray[np.float64], tables: Tables)
     counts = np.bincount(fifth, minlength=FIFTHS)[:, None]
     seek = tables.terms.get
     found = [seek(w, -1) for w in lower]
-    found += [seek(f"{a} {b}", -1) for a, b in zip(lower, lower[1:], strict=False)]
+    found += [seek(f"{a} {b}", -1) for a, b in pairwise(lower)]
     columns = np.array(found, dtype=np.int64)
     place = np.concatenate([at, at[:-1]]) if len(at) else at
     hit = columns >= 0
@@ -111,4 +114,5 @@ def extract_words(lower: list[str], at: npt.NDArray[np.float64], tables: Tables)
         mood=(mood / np.maximum(counts, 1)).astype(np.float32),
         terms=terms,
         values=_unit(values * tables.rarity[terms]),
+        columns=columns[: len(lower)],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from fabula.reading.features import BLOCKS, Features, Tables, extract, extract_w
 from fabula.reading.labels import CLASSES, PAIRS, RECIPES, Recipe, decode, dense_part, forbidden
 from fabula.reading.linear import fit_logistic, softmax
 from fabula.reading.text import scan
+from fabula.reading.times import era
 from fabula.story.sample import LabelledStory
 
 Floats = npt.NDArray[np.float64]
@@ -27,7 +29,7 @@ def choose_terms(stories: Sequence[LabelledStory]) -> tuple[list[str], npt.NDArr
     count: Counter[str] = Counter()
     for story in stories:
         lower = scan(story.text).lower
-        pairs = (f"{a} {b}" for a, b in zip(lower, lower[1:], strict=False))
+        pairs = (f"{a} {b}" for a, b in pairwise(lower))
         count.update({*lower, *pairs})
     terms = sorted(t for t, c in count.items() if c >= RARE)
     rarity = np.log(len(stories) / np.array([count[t] for t in terms]))
@@ -74,12 +76,21 @@ class Design:
         return np.split(full, self.splits, axis=0), b - self.centre @ full
 
 
+def _gold(story: LabelledStory, label: str) -> int:
+    """Class of a story; -1 where its label says nothing of it."""
+    if label == "era":
+        found = era(story.setting.time or "")
+        return -1 if found is None else found
+    return CLASSES[label].index(getattr(story, label))
+
+
 def _folds(count: int, seed: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(count) % FOLDS
 
 
-def held_out_scores(design: Design, labels: npt.NDArray[np.int64], classes: int, recipe: Recipe,
-                    seed: int) -> Floats:
+def held_out_scores(
+    design: Design, labels: npt.NDArray[np.int64], classes: int, recipe: Recipe, seed: int
+) -> Floats:
     """Scores of each story by a model that was not fitted on it, shape [stories, classes]."""
     n = len(labels)
     copies = len(design.rows) // n
@@ -87,7 +98,7 @@ def held_out_scores(design: Design, labels: npt.NDArray[np.int64], classes: int,
     result = np.zeros((n, classes))
     example = np.concatenate([np.ones(n), np.full(n * (copies - 1), recipe.outlines)])
     for k in range(FOLDS):
-        use = np.tile(fold != k, copies)
+        use = np.tile((fold != k) & (labels >= 0), copies)
         w, b = fit_logistic(
             design.rows[use], np.tile(labels, copies)[use], classes, recipe.l2, example[use]
         )
@@ -98,6 +109,7 @@ def held_out_scores(design: Design, labels: npt.NDArray[np.int64], classes: int,
 def temperature(scores: Floats, labels: npt.NDArray[np.int64]) -> float:
     """Factor on held-out scores that makes them likeliest (Guo et al. 2017, inverted)."""
     factors = np.geomspace(0.2, 5.0, 60)
+    scores, labels = scores[labels >= 0], labels[labels >= 0]
     rows = np.arange(len(labels))
     losses = [-np.log(softmax(scores * f)[rows, labels] + 1e-300).mean() for f in factors]
     return float(factors[int(np.argmin(losses))])
@@ -108,7 +120,9 @@ def coupling(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], a: int
     table = np.zeros((a, b))
     np.add.at(table, (first, second), 1)
     chance = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / table.sum()
-    result: Floats = np.log((table + TRUSTED * chance / chance.mean()) / (chance + TRUSTED * chance / chance.mean()))
+    chance = np.maximum(chance, 1e-6)
+    trust = TRUSTED * chance / chance.mean()
+    result: Floats = np.log((table + trust) / (chance + trust))
     return result
 
 
@@ -117,9 +131,7 @@ def _bytes(matrix: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32
     return np.round(matrix / scale).astype(np.int8), scale.astype(np.float32)
 
 
-def fit_labels(
-    stories: Sequence[LabelledStory], tables: Tables
-) -> tuple[Arrays, dict[str, float]]:
+def fit_labels(stories: Sequence[LabelledStory], tables: Tables) -> tuple[Arrays, dict[str, float]]:
     """Fit all four labels.
 
     Returns:
@@ -134,7 +146,7 @@ def fit_labels(
     gold: dict[str, npt.NDArray[np.int64]] = {}
     for label, recipe in RECIPES.items():
         classes = CLASSES[label]
-        labels = np.array([classes.index(getattr(s, label)) for s in stories])
+        labels = np.array([_gold(s, label) for s in stories])
         rows = [*features, *(outlines if recipe.outlines else [])]
         design = Design(rows, recipe, len(tables.terms), mean, scale)
         scores = held_out_scores(design, labels, len(classes), recipe, seed=0)
@@ -144,7 +156,10 @@ def fit_labels(
         example = np.concatenate(
             [np.ones(len(labels)), np.full(len(rows) - len(labels), recipe.outlines)]
         )
-        w, b = fit_logistic(design.rows, np.tile(labels, copies), len(classes), recipe.l2, example)
+        use = np.tile(labels >= 0, copies)
+        w, b = fit_logistic(
+            design.rows[use], np.tile(labels, copies)[use], len(classes), recipe.l2, example[use]
+        )
         (dense, *blocks), bias = design.explicit(w * factor, b * factor)
         arrays[f"{label}_bias"] = bias.astype(np.float32)
         arrays[f"{label}_dense"] = dense.astype(np.float16)
@@ -152,6 +167,8 @@ def fit_labels(
             name = f"{label}_{block.replace(' ', '_')}"
             arrays[name], arrays[f"{name}_scale"] = _bytes(matrix)
     report: dict[str, float] = {}
+    known = gold["era"] >= 0
+    report["era"] = float((held_out["era"].argmax(axis=1) == gold["era"])[known].mean())
     for first, second in PAIRS:
         table = coupling(gold[first], gold[second], len(CLASSES[first]), len(CLASSES[second]))
         arrays[f"{first}_{second}"] = table.astype(np.float32)

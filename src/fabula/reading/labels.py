@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from fabula.reading.features import BLOCKS, Features, Tables
 from fabula.reading.linear import softmax
 from fabula.reading.store import lexicon, weights
+from fabula.reading.times import ERAS
 from fabula.story.brief import ARCS, ENDINGS, FALLING_ARCS, GENRES, RISING_ARCS, TONES
 
 Floats = npt.NDArray[np.float64]
@@ -25,6 +27,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "tone": TONES,
     "arc": ARCS,
     "ending": ENDINGS,
+    "era": tuple(name for name, _ in ERAS),
 }
 PAIRS = (("arc", "ending"), ("genre", "tone"))
 
@@ -53,16 +56,17 @@ class Recipe:
 
 
 RECIPES = {
-    "genre": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 1e-3, 0.0),
-    "tone": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 1e-3, 0.0),
+    "genre": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 3e-4, 0.0),
+    "tone": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 3e-4, 0.0),
     "arc": Recipe(1.5, 0.0, 0.5, {"mode 1": 1.0, "mode 2": 1.0, "mode 3": 1.0}, 1e-3, 0.3),
     "ending": Recipe(1.5, 0.0, 0.0, {"words": 1.0, "last": 1.0}, 1e-3, 0.0),
+    "era": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 3e-4, 0.0),
 }
 
 
 def dense_part(features: Features, recipe: Recipe, mean: Floats, scale: Floats) -> Floats:
     """The features of a recipe that are not terms, weighted, shape [d]."""
-    parts: list[Floats] = []
+    parts: list[npt.NDArray[np.floating[Any]]] = []
     if recipe.meaning:
         parts.append(features.meaning.ravel() * (recipe.meaning / len(features.meaning) ** 0.5))
     if recipe.whole:
@@ -70,7 +74,7 @@ def dense_part(features: Features, recipe: Recipe, mean: Floats, scale: Floats) 
     if recipe.mood:
         mood = (features.mood.ravel() - mean) / scale
         parts.append(np.clip(mood, -4, 4) * (recipe.mood / len(mood) ** 0.5))
-    return np.concatenate(parts)
+    return np.concatenate(parts).astype(np.float64)
 
 
 @cache
@@ -88,10 +92,13 @@ def tables() -> Tables:
 
 
 @cache
-def _term_weights(label: str, block: str) -> npt.NDArray[np.float32]:
+def term_weights(label: str, block: str) -> npt.NDArray[np.float32]:
+    """Weights of the terms of a block, shape [terms, classes]."""
     w = weights()
     stored = w[f"{label}_{block.replace(' ', '_')}"]
-    return stored.astype(np.float32) * w[f"{label}_{block.replace(' ', '_')}_scale"]
+    scale = w[f"{label}_{block.replace(' ', '_')}_scale"]
+    result: npt.NDArray[np.float32] = stored.astype(np.float32) * scale
+    return result
 
 
 def scores(features: Features, label: str) -> Floats:
@@ -102,21 +109,18 @@ def scores(features: Features, label: str) -> Floats:
     result = result + dense @ w[f"{label}_dense"].astype(np.float32)
     for block, weight in recipe.terms.items():
         values = features.values[BLOCKS.index(block)]
-        result = result + weight * (values @ _term_weights(label, block)[features.terms])
+        result = result + weight * (values @ term_weights(label, block)[features.terms])
     return result
+
+
+def contradicts(arc: str, ending: str) -> bool:
+    """Whether no brief may ask for both."""
+    return (ending == "happy" and arc in FALLING_ARCS) or (ending == "sad" and arc in RISING_ARCS)
 
 
 def forbidden() -> npt.NDArray[np.bool_]:
     """Pairs of arc and ending that contradict each other, shape [arcs, endings]."""
-    return np.array(
-        [
-            [
-                (e == "happy" and a in FALLING_ARCS) or (e == "sad" and a in RISING_ARCS)
-                for e in ENDINGS
-            ]
-            for a in ARCS
-        ]
-    )
+    return np.array([[contradicts(a, e) for e in ENDINGS] for a in ARCS])
 
 
 def decode(first: Floats, second: Floats, coupling: Floats) -> tuple[Floats, Floats]:

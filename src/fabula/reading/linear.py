@@ -65,7 +65,10 @@ def minimise(
 
 
 def fit_logistic(
-    rows: Floats, labels: npt.NDArray[np.int64], classes: int, l2: float,
+    rows: Floats,
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    l2: float,
     weights: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Fit a multinomial logistic regression.
@@ -87,7 +90,9 @@ def fit_logistic(
     def loss(flat: Floats) -> tuple[float, Floats]:
         w, b = flat[: d * classes].reshape(d, classes), flat[d * classes :]
         p = softmax(rows @ w + b)
-        value = -float(share @ np.log(p[np.arange(n), labels] + 1e-300)) + l2 / 2 * float((w * w).sum())
+        value = -float(share @ np.log(p[np.arange(n), labels] + 1e-300)) + l2 / 2 * float(
+            (w * w).sum()
+        )
         error = (p - target) * share[:, None]
         return value, np.concatenate([(rows.T @ error + l2 * w).ravel(), error.sum(axis=0)])
 

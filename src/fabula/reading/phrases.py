@@ -23,7 +23,7 @@ _ENDS = "s|es|'s|’s|s'|s’"
 
 def _loose(word: str) -> str:
     """A pattern for a word with either apostrophe."""
-    return re.escape(word).replace("'", "['’]").replace("’", "['’]")
+    return re.escape(word.replace("’", "'")).replace("'", "['’]")
 
 
 @lru_cache(maxsize=4096)
@@ -81,7 +81,8 @@ def name_parts(name: str) -> list[str]:
     """The parts of a name by which a text may call its bearer, most telling first."""
     words = [w for w in name.split() if w]
     given = [
-        w for w in words
+        w
+        for w in words
         if w.casefold().rstrip(".") not in HONORIFICS and w.casefold() not in _ARTICLES
     ]
     return given or words

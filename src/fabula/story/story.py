@@ -92,6 +92,7 @@ class Making(Model):
         seed: the seed.
         settings: every setting of planner, sampler and choice.
         rejected: the candidates that were not chosen, by beat.
+        ended: whether the last passage came to its end by itself, rather than at a limit.
     """
 
     fabula: str
@@ -100,6 +101,7 @@ class Making(Model):
     seed: int
     settings: dict[str, Any] = {}
     rejected: dict[str, list[str]] = {}
+    ended: bool | None = None
 
 
 class Story(Model):

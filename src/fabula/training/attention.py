@@ -57,12 +57,9 @@ def attend(
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
     lengths = attention_mask.flatten().tolist()
     # [heads, rows * width, size]; split and cat, whose gradients copy once, not once a document.
-    parts = [
-        t.transpose(0, 1).reshape(heads, rows * width, -1).split(lengths, dim=1)
-        for t in (query, key, value)
-    ]
+    parts = [t.transpose(0, 1).reshape(heads, rows * width, -1) for t in (query, key, value)]
     out = []
-    for q, k, v in zip(*parts, strict=True):
+    for q, k, v in zip(*(torch.split(t, lengths, dim=1) for t in parts), strict=True):
         mask = None
         if sliding_window is not None and q.shape[1] > sliding_window:
             back = torch.arange(q.shape[1], device=q.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fabula import __version__
@@ -48,7 +49,10 @@ def card(
         ("base model", base),
         ("method", f"{recipe.method}: {METHODS[recipe.method]}"),
         ("parameters", f"{total:,} in all, {learns:,} trained ({learns / total:.1%})"),
-        ("steps", f"{counts.step:,} of {recipe.batch_size} rows of {recipe.sequence_length} tokens"),
+        (
+            "steps",
+            f"{counts.step:,} of {recipe.batch_size} rows of {recipe.sequence_length} tokens",
+        ),
         ("epochs", f"{counts.epochs:.2f}"),
         (
             "tokens",
@@ -66,7 +70,7 @@ def card(
     ]
     parts = [
         f"# {recipe.name}",
-        "Writes short stories for a reader's brief; trained by [Fabula](https://github.com/fabula).",
+        "Writes short stories for a reader's brief; trained by Fabula.",
         "## How it was made",
         _table(("", ""), rows),
         "## Data",
@@ -96,7 +100,7 @@ def card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("-" for _ in head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -134,7 +134,7 @@ def damage(path: Path) -> str | None:
 
 def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint whose checksums hold, and a sentence for each damaged one."""
-    notes = []
+    notes: list[str] = []
     for path in found(folder):
         fault = damage(path)
         if fault is None:
@@ -171,7 +171,9 @@ def load_rest(path: Path, optimiser: Any) -> None:
     from safetensors.torch import load_file
 
     plain = json.loads((path / "state.json").read_text("utf-8"))["optimiser"]
-    unpack_state(optimiser, load_file(path / "optimiser.safetensors"), plain)
+    # Copies, because what is loaded is a view of a file that will be deleted.
+    tensors = {n: t.clone() for n, t in load_file(path / "optimiser.safetensors").items()}
+    unpack_state(optimiser, tensors, plain)
     random_state = load_file(path / "random.safetensors")
     torch.set_rng_state(random_state["cpu"])
     if "cuda" in random_state and torch.cuda.is_available():

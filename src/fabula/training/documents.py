@@ -7,8 +7,11 @@ no string search is needed to tell what is learnt; exactly one BOS; the last lab
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+from pydantic import ValidationError
 
 from fabula.errors import FabulaError
 from fabula.story import Brief, Outline, Passage, Setting, render_brief, render_completion
@@ -57,7 +60,9 @@ def example_from_row(row: dict[str, Any], where: str) -> Example:
         outline = Outline.model_validate({"beats": row["outline"]}) if row["outline"] else None
         passages = tuple(Passage.model_validate(p) for p in row["passages"])
     except (KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        known = error.errors()[0] if isinstance(error, ValidationError) else None
+        at = ".".join(map(str, known["loc"])) if known else ""
+        reason = f"{at}: {known['msg']}" if known else f"{type(error).__name__} {error}"
         raise FabulaError(
             f"{where}, row '{row.get('id')}': not a story of a prepared corpus ({reason}); "
             "make the corpus again with 'fabula prepare'."
@@ -111,9 +116,15 @@ def vary(example: Example, settings: Augmentation, rng: random.Random) -> tuple[
     if rng.random() < settings.drop_premise:
         premise = None
     elif rng.random() < settings.write_premise:
-        premise, written = None, premise
+        # What tells of earlier parts is context, and not for a model to make up.
+        premise, written = (None, premise) if not _is_part(premise) else (premise, None)
     prompt, _ = render(replace(example, brief=brief, premise=premise))
     return prompt, render_completion(outline, list(example.passages), written)
+
+
+def _is_part(premise: str | None) -> bool:
+    """Whether a premise says which part of a long story follows (`fabula.corpus.parts`)."""
+    return premise is not None and re.match(r"Part \d+ of \d+\.", premise) is not None
 
 
 def encode_documents(

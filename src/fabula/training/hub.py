@@ -27,8 +27,8 @@ def explain_load(error: Exception, source: str, what: str) -> FabulaError:
         )
     if "GatedRepoError" in names or "gated repo" in text:
         return FabulaError(
-            f"{source} is gated: accept its licence at https://huggingface.co/{source}, then log in "
-            "with 'hf auth login'."
+            f"{source} is gated: accept its licence at https://huggingface.co/{source}, then log "
+            "in with 'hf auth login'."
         )
     if source.startswith((".", "/", "~")) or source.count("/") > 1:
         return FabulaError(f"{source}: there is no such model folder.")

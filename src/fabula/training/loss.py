@@ -27,7 +27,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, matrix: Tensor, bias: Tensor | None, target: Tensor, weight: Tensor
+        ctx: Any,
+        hidden: Tensor,
+        matrix: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        weight: Tensor,
     ) -> Tensor:
         wants_hidden, wants_matrix, wants_bias = ctx.needs_input_grad[:3]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
@@ -90,6 +95,12 @@ def linear_cross_entropy(
     return total
 
 
+def base_of(model: nn.Module) -> Any:
+    """The transformers model itself, adapters in its layers."""
+    wrapped: Any = model
+    return wrapped.get_base_model() if hasattr(wrapped, "get_base_model") else wrapped
+
+
 class LossOf:
     """How the loss of a particular model is computed: fused if its self-check allows it.
 
@@ -100,7 +111,7 @@ class LossOf:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.inner = base_of(model)
         self.fused = type(self.inner.get_output_embeddings()) is nn.Linear
         self.isolated = "documents"
 

@@ -151,7 +151,8 @@ def load_base(source: str, recipe: Recipe) -> nn.Module:
         )
     except Exception as error:
         raise explain_load(error, source, "model") from None
-    for module in model.modules():
+    for layer in model.modules():
+        module: Any = layer
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # On such CPUs bitsandbytes repacks 4-bit weights at the first evaluation, for a kernel
             # through which no gradient flows: training would go on silently wrong.
@@ -176,7 +177,7 @@ def quantisation_config(recipe: Recipe) -> Any:
 
     settings = recipe.quantisation
     compute = settings.compute_dtype
-    return BitsAndBytesConfig(
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type=settings.type,
         bnb_4bit_use_double_quant=settings.double_quant,
@@ -207,7 +208,7 @@ def add_adapter(model: nn.Module, recipe: Recipe) -> nn.Module:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     try:
-        adapted: nn.Module = get_peft_model(model, config)  # type: ignore[arg-type]
+        adapted: nn.Module = get_peft_model(model, config)
     except ValueError as error:
         raise FabulaError(
             f"lora.target {settings.target!r} fits no layer of this model "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from fabula.errors import FabulaError
+from fabula.errors import FabulaError, MissingExtra
+from fabula.training.loss import base_of
 from fabula.training.recipe import Recipe, Schedule
 
 FLOOR = 0.02
@@ -50,31 +52,27 @@ class MuonWithAdamW(Optimizer):
         self._share_groups()
 
 
-def _is_hidden_matrix(name: str, parameter: Tensor, outer: set[int]) -> bool:
-    return parameter.ndim == 2 and id(parameter) not in outer
-
-
 def build_optimiser(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimiser over the parameters that learn.
 
     Weight decay falls on hidden matrices only: not on embeddings, norms or biases.
 
     Raises:
-        FabulaError: nothing learns, or 8-bit states are asked for where they cannot be.
+        FabulaError: nothing learns, or bitsandbytes is absent.
     """
     settings = recipe.optimiser
-    inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = base_of(model)
     outer = {
         id(p)
         for layer in (inner.get_input_embeddings(), inner.get_output_embeddings())
         if layer is not None
         for p in layer.parameters()
     }
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    if not named:
+    learns = [p for p in model.parameters() if p.requires_grad]
+    if not learns:
         raise FabulaError("No parameter would learn; check the recipe's lora.target.")
-    matrices = [p for n, p in named if _is_hidden_matrix(n, p, outer)]
-    rest = [p for n, p in named if not _is_hidden_matrix(n, p, outer)]
+    matrices = [p for p in learns if p.ndim == 2 and id(p) not in outer]
+    rest = [p for p in learns if p.ndim != 2 or id(p) in outer]
     rate, decay = settings.learning_rate, settings.weight_decay
     common: dict[str, Any] = {"lr": rate, "betas": settings.betas, "eps": settings.eps}
     groups = [
@@ -92,12 +90,20 @@ def build_optimiser(model: nn.Module, recipe: Recipe) -> Optimizer:
         )
         return MuonWithAdamW((muon, AdamW(rest, weight_decay=0.0, **common))) if rest else muon
     if settings.name.endswith("8bit"):
-        from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit
-
-        kind = PagedAdamW8bit if settings.name.startswith("paged") else AdamW8bit
-        eight_bit: Optimizer = kind(groups, **common)
-        return eight_bit
+        return _eight_bit(groups, common, paged=settings.name.startswith("paged"))
     return AdamW(groups, fused=True, **common)
+
+
+def _eight_bit(groups: list[Any], common: dict[str, Any], paged: bool) -> Optimizer:
+    """AdamW whose states are 8-bit blocks (Dettmers et al. 2022), paged out to the CPU or not."""
+    try:
+        optim: Any = importlib.import_module("bitsandbytes.optim")
+    except Exception:
+        raise MissingExtra("8-bit AdamW (bitsandbytes)", "train") from None
+    # Pages exist on GPUs only.
+    kind = optim.PagedAdamW8bit if paged and torch.cuda.is_available() else optim.AdamW8bit
+    made: Optimizer = kind(groups, **common)
+    return made
 
 
 def rate_factor(schedule: Schedule, progress: float) -> float:
@@ -130,29 +136,39 @@ def _parts(optimiser: Any) -> Iterator[Optimizer]:
     yield from getattr(inner, "parts", (inner,))
 
 
+def _flatten(prefix: str, values: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):  # bitsandbytes keeps quantised states one level deeper
+            yield from _flatten(f"{prefix}.{key}", value)
+        else:
+            yield f"{prefix}.{key}", value
+
+
 def pack_state(optimiser: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimiser's state as named tensors and plain numbers, so that no pickle is needed."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
-    for p, part in enumerate(_parts(optimiser)):
-        for number, values in part.state_dict()["state"].items():
-            for key, value in values.items():
-                name = f"{p}.{number}.{key}"
-                if isinstance(value, Tensor):
-                    tensors[name] = value.detach().contiguous()
-                else:
-                    plain[name] = value
+    for number, part in enumerate(_parts(optimiser)):
+        for name, value in _flatten(str(number), part.state_dict()["state"]):
+            if isinstance(value, Tensor):
+                tensors[name] = value.detach().contiguous()
+            else:
+                plain[name] = value
     return tensors, plain
 
 
 def unpack_state(optimiser: Any, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
     """Undo `pack_state`."""
-    for p, part in enumerate(_parts(optimiser)):
+    for number, part in enumerate(_parts(optimiser)):
         state: dict[int, dict[str, Any]] = {}
         for name, value in [*tensors.items(), *plain.items()]:
-            which, number, key = name.split(".", 2)
-            if int(which) == p:
-                state.setdefault(int(number), {})[key] = value
+            which, parameter, *path, key = name.split(".")
+            if int(which) != number:
+                continue
+            place = state.setdefault(int(parameter), {})
+            for step in path:
+                place = place.setdefault(step, {})
+            place[key] = value
         part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
     inner = getattr(optimiser, "optimizer", optimiser)
     if isinstance(inner, MuonWithAdamW):

@@ -28,6 +28,8 @@ from fabula.training.sources import Examples
 
 WINDOW = 512
 """Documents packed together."""
+ALIGNMENT = 64
+"""Widths of batches are multiples of this many tokens."""
 Batch = dict[str, Any]
 
 
@@ -99,7 +101,8 @@ def collate(rows: list[list[Document]], pad: int, prompt_weight: float) -> Batch
     `targets`, the next token of the same document; `weights`, its weight in the loss (float32):
     1 where it is learnt, `prompt_weight` in the prompt, 0 elsewhere.
     """
-    width = max(sum(map(len, row)) for row in rows)
+    # Few different widths: kernels are made, and kept in memory, for each shape they meet.
+    width = -(-max(sum(map(len, row)) for row in rows) // ALIGNMENT) * ALIGNMENT
     shape = (len(rows), width)
     ids = torch.full(shape, pad, dtype=torch.long)
     targets = torch.zeros(shape, dtype=torch.long)

@@ -245,7 +245,9 @@ class Recipe(Part):
         if (self.base_model is None) == (self.init is None):
             raise ValueError("needs either base_model or init (a model from random weights)")
         if self.init is not None and self.method != "full":
-            raise ValueError(f"starts from random weights, which '{self.method}' cannot: say 'full'")
+            raise ValueError(
+                f"starts from random weights, which '{self.method}' cannot: say 'full'"
+            )
         if self.init is not None and self.sequence_length > self.init.context:
             raise ValueError(
                 f"has a sequence_length of {self.sequence_length}, longer than the model's "

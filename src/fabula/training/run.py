@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
 from fabula.training import checkpoint, loss, models
 from fabula.training.card import write_card
+from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
 from fabula.training.packing import Deck, Look, Stream, look
 from fabula.training.plot import draw
 from fabula.training.recipe import Recipe, dump_recipe
+from fabula.training.sitting import Log, stop_signals
 from fabula.training.sources import open_split
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_tokenizer
 from fabula.training.trainer import StoryTrainer
@@ -149,8 +146,12 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
         announce.note(f"Going on from step {counts.step} ({last}).")
     write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
 
-    log = _Log(folder / "metrics.jsonl", counts.step)
-    with _stop_signals() as asked:
+    def report(line: dict[str, Any]) -> None:
+        log.add(line)
+        announce.metrics(line, trainer.progress)
+
+    log = Log(folder / "metrics.jsonl", counts.step)
+    with stop_signals() as asked:
         trainer = StoryTrainer(
             model=model,
             recipe=recipe,
@@ -161,7 +162,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
             counts=counts,
             resume_from=last,
             autocast=models.uses_autocast(recipe),
-            report=lambda line: (log.add(line), announce.metrics(line, trainer.progress))[0],
+            report=report,
             asked_to_stop=lambda: bool(asked),
         )
         trainer.train()
@@ -170,7 +171,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
     lines = log.lines()
     draw(lines, folder / "loss.png", recipe.name)
     before, after = _first_score(lines), trainer.last_score
-    final = _finish(recipe, model, tokenizer, folder) if finished else None
+    final = write_model(recipe, model, tokenizer, folder) if finished else None
     outcome = Outcome(
         folder=folder,
         model=final,
@@ -243,71 +244,20 @@ def _model(recipe: Recipe, source: str | None, tokenizer: TextTokenizer) -> nn.M
         return models.load_base(source, recipe)
     assert recipe.init is not None
     vocabulary = max(tokenizer.vocabulary, recipe.init.vocab_size)
-    return models.random_llama(
-        recipe.init, vocabulary, tokenizer.bos, tokenizer.eos, tokenizer.pad
-    )
+    return models.random_llama(recipe.init, vocabulary, tokenizer.bos, tokenizer.eos, tokenizer.pad)
 
 
 def _tell(seen: Look, recipe: Recipe, model: nn.Module, announce: Announce) -> None:
     _, total = models.count(model)
     announce.note(
-        f"{recipe.name}: {recipe.method}, {total / 1e6:.1f} M parameters, {seen.stories} stories an "
-        f"epoch, {seen.tokens:.0f} tokens each, {seen.learnt:.0%} of them learnt."
+        f"{recipe.name}: {recipe.method}, {total / 1e6:.1f} M parameters, {seen.stories} stories "
+        f"an epoch, {seen.tokens:.0f} tokens each, {seen.learnt:.0%} of them learnt."
     )
     if seen.too_long:
         announce.note(
             f"{seen.too_long} of the first {seen.looked} stories are longer than a row of "
             f"{recipe.sequence_length} tokens (longest {seen.longest}) and are left out whole."
         )
-
-
-class _Log:
-    """metrics.jsonl. Lines after the step that a run resumes from are of a sitting that was lost."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self.path = path
-        kept = [line for line in self.lines() if line["step"] <= step] if step else []
-        write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept))
-
-    def add(self, line: dict[str, Any]) -> None:
-        """Append one line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def lines(self) -> list[dict[str, Any]]:
-        """All lines that are whole."""
-        if not self.path.is_file():
-            return []
-        found = []
-        for raw in self.path.read_text("utf-8").splitlines():
-            try:
-                found.append(json.loads(raw))
-            except ValueError:
-                continue
-        return found
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM; the second Ctrl-C interrupts at once."""
-    asked: list[int] = []
-
-    def handle(number: int, frame: Any) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    old: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            old[number] = signal.signal(number, handle)
-    except ValueError:  # not the main thread
-        pass
-    try:
-        yield asked
-    finally:
-        for number, before in old.items():
-            signal.signal(number, before)
 
 
 def _first_score(lines: list[dict[str, Any]]) -> Score | None:
@@ -322,34 +272,3 @@ def _first_score(lines: list[dict[str, Any]]) -> Score | None:
         left_out=0,
         by_corpus=first.get("eval_by_corpus", {}),
     )
-
-
-def _finish(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, folder: Path) -> Path:
-    """Write `final`: an adapter, or a whole model folder that the embedded engine can open."""
-    from transformers import GenerationConfig
-
-    draft, final = folder / ".final", folder / "final"
-    shutil.rmtree(draft, ignore_errors=True)
-    inner: Any = model
-    try:
-        if recipe.method == "full":
-            if recipe.save_dtype != "auto":
-                inner = inner.to(models.DTYPES[recipe.save_dtype])
-            inner.generation_config = GenerationConfig(
-                bos_token_id=tokenizer.bos,
-                eos_token_id=tokenizer.eos,
-                pad_token_id=tokenizer.pad,
-                do_sample=True,
-            )
-        inner.save_pretrained(str(draft), safe_serialization=True)
-        tokenizer.hf.save_pretrained(str(draft))
-        if recipe.method == "full" and inner.config.model_type == "llama":
-            from fabula.engines.graph import write_graph
-
-            write_graph(draft)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise FabulaError(f"The model cannot be written to {folder}: {error.strerror}.") from None
-    shutil.rmtree(final, ignore_errors=True)
-    draft.rename(final)
-    return final

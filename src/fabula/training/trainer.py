@@ -60,6 +60,7 @@ class StoryTrainer(Trainer):
         report: Report,
         asked_to_stop: Callable[[], bool],
     ) -> None:
+        self.network = model
         self.recipe = recipe
         self.loss_of = loss_of
         self.stream = stream
@@ -70,7 +71,6 @@ class StoryTrainer(Trainer):
         self.autocast = autocast
         self.report = report
         self.asked_to_stop = asked_to_stop
-        self.best: Score | None = None
         self.last_score: tuple[int, Score] | None = None
         self.started = time.monotonic()
         self._loads: list[Load] = []
@@ -95,7 +95,7 @@ class StoryTrainer(Trainer):
                 use_cpu=not torch.cuda.is_available(),
             )
             super().__init__(
-                model=model,  # type: ignore[arg-type]
+                model=model,
                 args=arguments,
                 train_dataset=stream,
                 callbacks=[_Conductor(self)],
@@ -123,14 +123,19 @@ class StoryTrainer(Trainer):
         return min(done, 1.0)
 
     @property
+    def rate(self) -> float:
+        """Learning rate of the step in hand."""
+        return float(self.annealing.optimizer.param_groups[0]["lr"])
+
+    @property
     def finished(self) -> bool:
         """True where a limit of the recipe is reached."""
         return self.progress >= 1.0
 
     def get_train_dataloader(self) -> DataLoader[Batch]:
         """The stream itself: accelerate would look one batch ahead."""
-        pinned = torch.cuda.is_available()
-        return DataLoader(self.stream, batch_size=None, num_workers=0, pin_memory=pinned)
+        # Its own generator: opening a loader draws from one, which would shift dropout on resume.
+        return DataLoader(self.stream, batch_size=None, generator=torch.Generator())
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
@@ -151,6 +156,7 @@ class StoryTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Sum of the micro-batch's losses over the weight of the whole optimiser step."""
+        assert num_items_in_batch is not None
         # accelerate would cast in model.forward, which the fused loss does not go through.
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.autocast):
             loss = self.loss_of(inputs) / num_items_in_batch
@@ -158,19 +164,22 @@ class StoryTrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The recipe's optimiser."""
-        if self.optimizer is None:
-            self.optimizer = build_optimiser(self.model, self.recipe)
-        return self.optimizer
+        optimiser: torch.optim.Optimizer = self.optimizer or build_optimiser(
+            self.network, self.recipe
+        )
+        self.optimizer = optimiser
+        return optimiser
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> LambdaLR:
         """Annealing by progress, which knows steps, epochs and minutes."""
-        self.lr_scheduler = LambdaLR(
-            optimizer or self.optimizer,
+        self.annealing = LambdaLR(
+            optimizer or self.create_optimizer(),
             lambda _: rate_factor(self.recipe.schedule, self.progress),
         )
-        return self.lr_scheduler
+        self.lr_scheduler = self.annealing
+        return self.annealing
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted here: transformers' estimate is wrong for adapters."""
@@ -181,7 +190,9 @@ class StoryTrainer(Trainer):
         if self.resume_from is not None:
             checkpoint.load_rest(self.resume_from, self.optimizer)
         factor = rate_factor(self.recipe.schedule, self.progress)
-        for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.base_lrs, strict=True):
+        for group, rate in zip(
+            self.annealing.optimizer.param_groups, self.annealing.base_lrs, strict=True
+        ):
             group["lr"] = rate * factor
 
     def count_step(self) -> None:
@@ -220,7 +231,7 @@ class StoryTrainer(Trainer):
             return None
         if self.last_score is not None and self.last_score[0] == self.counts.step:
             return self.last_score[1]
-        score = self.held_out.score(self.loss_of, self.model)
+        score = self.held_out.score(self.loss_of, self.network)
         self.last_score = (self.counts.step, score)
         self.report({"step": self.counts.step, **score.metrics()})
         self.log({k: v for k, v in score.metrics().items() if isinstance(v, (int, float))})
@@ -230,7 +241,11 @@ class StoryTrainer(Trainer):
         """Write a checkpoint of this moment."""
         now = checkpoint.State(**{**vars(self.counts), "seconds": self.seconds})
         return checkpoint.save(
-            self.folder / "checkpoints", self.recipe.checkpoint.keep, self.model, self.optimizer, now
+            self.folder / "checkpoints",
+            self.recipe.checkpoint.keep,
+            self.network,
+            self.optimizer,
+            now,
         )
 
 
@@ -249,13 +264,15 @@ class _Conductor(TrainerCallback):
         self.trainer.restore()
         state.global_step = self.trainer.counts.step
         self.trainer.evaluate_held_out()
+        # The run's clock measures training: a slow first evaluation must not eat its minutes.
+        self.trainer.started = time.monotonic()
         self.mark = (time.monotonic(), self.trainer.counts.tokens)
         if self.trainer.finished:
             control.should_training_stop = True
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count before the scheduler asks for progress."""
-        self.rate = self.trainer.optimizer.param_groups[0]["lr"]
+        self.rate = self.trainer.rate
         self.trainer.count_step()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

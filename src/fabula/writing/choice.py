@@ -15,6 +15,7 @@ length         < 0        |log(words / words wanted)|, negative
 unfinished     -2 to 0    cut off, an open quotation, or no full stop at its end
 repetition     -1 to 0    share of its word 4-grams that had occurred before, in it or earlier
 stranger       -3 to 0    new capitalised names, where the brief has named its characters
+spelling       -1 to 0    share of words that a small model cannot have learnt: misspelt, mostly
 =============  =========  ==================================================================
 """
 
@@ -71,6 +72,7 @@ class Scene:
         words: words wanted; None where no length is wished.
         before: the texts so far, whose word 4-grams should not come again.
         named: names that may occur; None where anyone may enter.
+        lexicon: words that may occur; None where the model is to be trusted with spelling.
     """
 
     line: bool = False
@@ -84,6 +86,7 @@ class Scene:
     words: int | None = None
     before: str = ""
     named: frozenset[str] | None = None
+    lexicon: frozenset[str] | None = None
     _grams: set[tuple[str, ...]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -155,6 +158,10 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         found["length"] = -abs(math.log(len(words) / scene.words))
     if scene.named is not None:
         found["stranger"] = -float(min(len(names_in(text) - scene.named), 3))
+    if scene.lexicon is not None and words:
+        known_names = scene.named or frozenset()
+        wrong = sum(not _spelled(w, scene.lexicon) and w not in known_names for w in words)
+        found["spelling"] = -wrong / len(words)
     if scene.line:
         return found
     wanted = content(scene.summary)
@@ -169,6 +176,14 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
     if scene.mood is not None:
         found["arc"] = -abs(mood_of(text) - scene.mood)
     return found
+
+
+def _spelled(word: str, lexicon: frozenset[str]) -> bool:
+    """Whether a word, or what is left without a common ending, is in the lexicon."""
+    if word in lexicon or word.isdecimal():
+        return True
+    stems = (word.removesuffix(end) for end in ("'s", "s", "es", "d", "ed", "ing", "ly"))
+    return any(len(stem) > 2 and {stem, stem + "e"} & lexicon for stem in stems if stem != word)
 
 
 def _unfinished(draft: Draft, scene: Scene) -> float:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text, lower-case, apostrophes straight."""
-    return [w.lower().replace("’", "'") for w in _WORD.findall(text)]
+    return _WORD.findall(text.lower().replace("’", "'"))
 
 
 class Originals:
@@ -26,6 +26,11 @@ class Originals:
     def __init__(self, texts: Iterable[str]) -> None:
         # A newline is in no word: no run crosses from one text into the next.
         self.body = "\n".join(f" {' '.join(words_of(t))} " for t in texts)
+
+    @cached_property
+    def lexicon(self) -> frozenset[str]:
+        """Every word of the texts, lower-case."""
+        return frozenset(self.body.split())
 
     def longest_run(self, text: str, least: int) -> str:
         """The longest shared run of at least `least` words, as words; empty if there is none."""

@@ -88,7 +88,8 @@ class Desk:
             FabulaError: brief and outline leave no room in the model's context, or the model
                 writes nothing.
         """
-        history = [t for ids in self.passages for t in ids]
+        # A line must not repeat the lines before it, a passage the passages.
+        history = self.head if task.line else [t for ids in self.passages for t in ids]
         watched = watch(wants, self.script, task.line) if self.settings.insertions else []
         task = replace(task, history=history, breakers=self.breakers, watched=watched)
         for _ in range(ATTEMPTS):

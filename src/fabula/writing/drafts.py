@@ -16,6 +16,7 @@ from fabula.writing.dry import Dry
 from fabula.writing.sampling import log_sum_exp, sample
 from fabula.writing.settings import WriterSettings
 from fabula.writing.sheet import Script, Sheet
+from fabula.writing.worn import Worn
 
 End = Literal["open", "line", "heading", "story", "limit"]
 MOST_GAIN = 2.0
@@ -34,8 +35,8 @@ class Task:
         closing: the passage is the last: the story may, and should, end.
         limit: most tokens.
         least: fewest tokens before a passage may end.
-        history: tokens of the story so far, for DRY.
-        breakers: tokens over which DRY matches nothing.
+        history: tokens of the story so far, which should not be repeated.
+        breakers: names and marks, which may: DRY matches nothing across them.
         watched: tokens whose log-probability is wanted at every place.
         strangers: tokens that are held back: names of nobody in this story.
     """
@@ -124,18 +125,11 @@ def draw(
         )
         for row in range(rows)
     ]
-    dry = Dry(
-        task.history,
-        rows if settings.dry_multiplier else 0,
-        task.breakers,
-        settings.dry_multiplier,
-        settings.dry_base,
-        settings.dry_allowed,
-    )
-    if settings.dry_multiplier and begun:
-        for row in range(rows):
-            for token in begun.ids:
-                dry.append(row, token)
+    habits = _habits(script, task, settings, rows)
+    for draft in drafts:
+        for token in draft.ids:
+            for habit in habits:
+                habit.append(draft.row, token)
     every = np.arange(rows)
     watched = np.asarray(task.watched, dtype=np.int64)
     strangers = np.asarray(task.strangers, dtype=np.int64)
@@ -143,8 +137,8 @@ def draw(
         guided, briefed, bare = sheet.scores()
         _ban(guided, script, task, drafts)
         guided[:, strangers] -= np.float32(settings.stranger_penalty)
-        if settings.dry_multiplier:
-            dry.apply(guided)
+        for habit in habits:
+            habit.apply(guided)
         tokens = sample(guided, settings, rng)
         norm = log_sum_exp(briefed)
         log_p = briefed[every, tokens] - norm
@@ -165,8 +159,8 @@ def draw(
                 draft.gain.append(float(gain[row]))
             if places is not None:
                 draft.watched.append(places[row])
-            if settings.dry_multiplier:
-                dry.append(row, token)
+            for habit in habits:
+                habit.append(row, token)
             _look_for_end(draft, script, task)
             if draft.end == "open" and len(draft.ids) >= task.limit:
                 _finish(draft, script, "limit", task.line)
@@ -174,6 +168,35 @@ def draw(
         if len(ended) >= settings.quorum * rows:
             return ended
         sheet.step(tokens)
+
+
+def _habits(script: Script, task: Task, settings: WriterSettings, rows: int) -> list[Dry | Worn]:
+    """What holds repetition down, as far as the settings want it."""
+    found: list[Dry | Worn] = []
+    if settings.dry_multiplier:
+        found.append(
+            Dry(
+                task.history,
+                rows,
+                task.breakers,
+                settings.dry_multiplier,
+                settings.dry_base,
+                settings.dry_allowed,
+            )
+        )
+    if settings.worn_penalty:
+        found.append(
+            Worn(
+                task.history,
+                rows,
+                script.engine.vocabulary,
+                task.breakers,
+                script.piece,
+                settings.worn_penalty,
+                settings.worn_free,
+            )
+        )
+    return found
 
 
 def _ban(scores: Scores, script: Script, task: Task, drafts: Sequence[Draft]) -> None:

@@ -37,6 +37,7 @@ class Weights(Model):
     unfinished: float = 1.5
     repetition: float = 3.0
     stranger: float = 0.5
+    spelling: float = 8.0
 
 
 class WriterSettings(Model):
@@ -57,6 +58,9 @@ class WriterSettings(Model):
         dry_multiplier: strength of the DRY penalty on verbatim repetition; 0 is off.
         dry_base: how fast it grows with the length of the repeat.
         dry_allowed: tokens that may be repeated freely.
+        worn_penalty: taken off the score of a content word for each use in the story after the
+            free ones; 0 is off.
+        worn_free: uses of a content word that cost nothing.
         stranger_penalty: taken off the scores of given names that are neither in the brief nor in
             the story so far, where the model's `names.json` lists them as names; 0 is off.
         beat_tokens: most tokens of one passage, where the brief wishes no length.
@@ -83,6 +87,8 @@ class WriterSettings(Model):
     dry_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.8
     dry_base: Annotated[float, Field(ge=1, le=10)] = 1.75
     dry_allowed: Annotated[int, Field(ge=1, le=100)] = 4
+    worn_penalty: Annotated[float, Field(ge=0, le=100)] = 0.4
+    worn_free: Annotated[int, Field(ge=1, le=1_000)] = 3
     stranger_penalty: Annotated[float, Field(ge=0, le=100)] = 4.0
     beat_tokens: Annotated[int, Field(ge=8, le=4_000)] = 160
     line_tokens: Annotated[int, Field(ge=8, le=400)] = 48

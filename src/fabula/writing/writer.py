@@ -104,7 +104,9 @@ class _Work:
         self.desk = Desk(self.engine, self.settings, self.seen)
         known = writer.names or KnownNames()
         self.names = known.tokens(self.desk.script.after_word)
+        self.known = writer.names
         self.rejected: dict[str, list[str]] = {}
+        self.ended: bool | None = None
         self.beats = [b.beat for b in outline.beats] if outline else list(self.settings.beats)
 
     def story(self) -> Story:
@@ -127,6 +129,7 @@ class _Work:
                     "outline_given": self.given is not None,
                 },
                 rejected=self.rejected,
+                ended=self.ended,
             ),
         )
         story = story.model_copy(update={"receipt": receipt(self.brief, story.text)})
@@ -163,6 +166,8 @@ class _Work:
                 later=[w for w in open_wants if w.due > number],
                 before=before,
                 named=self._named(self.standins.hide(premise or ""), before),
+                # Loading the lexicon would hold up the first words that the reader sees.
+                lexicon=self._lexicon() if number or premise else None,
             )
             opening = ("" if number else OUTLINE_HEADING) + f"{name}:"
             draft = self._decide(opening, self._line(), f"outline: {name}", number, scene, due)
@@ -212,6 +217,7 @@ class _Work:
             words=words,
             before=before,
             named=self._named(summaries, before),
+            lexicon=self._lexicon(),
         )
 
     def _decide(
@@ -232,6 +238,7 @@ class _Work:
         order = sorted(range(len(pool)), key=lambda i: (-scores[i], i))
         others = dict.fromkeys(self.standins.show(pool[i].text) for i in order if i != best)
         self.rejected[what] = list(others)
+        self.ended = None if task.line else pool[best].end == "story"
         self.desk.choose(pool[best], passage=not task.line)
         return pool[best]
 
@@ -265,6 +272,16 @@ class _Work:
                     f"{self.brief.length} words in {len(self.beats)} beats will come out shorter."
                 )
             )
+
+    def _lexicon(self) -> frozenset[str] | None:
+        """Words that the model can know; None for a model without a list of its names.
+
+        Only of a model that comes with one is it known what else it has read.
+        """
+        if self.known is None:
+            return None
+        words = frozenset(words_of(str(self.seen.model_dump()))) | self.known.every
+        return sample_originals().lexicon | words
 
     def _named(self, *texts: str) -> frozenset[str] | None:
         """Names that may occur; None where the brief names nobody."""

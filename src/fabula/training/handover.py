@@ -1,0 +1,63 @@
+"""The model that a run leaves: an adapter, or a whole model folder that engines can open."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fabula.errors import FabulaError
+from fabula.training.models import DTYPES
+from fabula.training.recipe import Recipe
+from fabula.training.tokenizer import TextTokenizer
+
+
+def write_model(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, folder: Path) -> Path:
+    """Write `folder/final`, whole or not at all; return it.
+
+    A full run's folder has the weights in `save_dtype`, and, for a Llama, the graphs by which it
+    runs without torch.
+
+    Raises:
+        FabulaError: it cannot be written.
+    """
+    draft, final = folder / ".final", folder / "final"
+    shutil.rmtree(draft, ignore_errors=True)
+    inner: Any = model
+    try:
+        if recipe.method == "full":
+            _make_whole(inner, recipe, tokenizer)
+        inner.save_pretrained(str(draft))
+        tokenizer.hf.save_pretrained(str(draft))
+        if recipe.method == "full" and inner.config.model_type == "llama":
+            from fabula.engines.graph import write_graph
+
+            write_graph(draft)
+        shutil.rmtree(final, ignore_errors=True)
+        draft.rename(final)
+    except Exception as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        # safetensors wraps the system's error in one of its own.
+        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+            reason = getattr(error, "strerror", None) or str(error)
+            raise FabulaError(
+                f"The model cannot be written to {final} ({reason}); free some disk and go on with "
+                "--resume."
+            ) from None
+        raise
+    return final
+
+
+def _make_whole(model: Any, recipe: Recipe, tokenizer: TextTokenizer) -> None:
+    from transformers import GenerationConfig
+
+    if recipe.save_dtype != "auto":
+        model.to(DTYPES[recipe.save_dtype])
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        bos_token_id=tokenizer.bos,
+        eos_token_id=tokenizer.eos,
+        pad_token_id=tokenizer.pad,
+        do_sample=True,
+    )

@@ -1,0 +1,123 @@
+"""Fitting: a small fit on the real pipeline, and the shipped model."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fabula.errors import FabulaError
+from fabula.reading import features, fit, fitlabels, labels, moments, store
+from fabula.reading.fit import find_vocabulary, fit_ranker, unnamed
+from fabula.reading.ranker import chances
+from fabula.reading.text import scan
+from fabula.story.sample import load_sample
+
+
+def test_the_shipped_model_is_small_and_has_no_pickle() -> None:
+    folder = Path(store.__file__).parent.parent / "data" / "reading"
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 1_500_000
+    for array in store.weights().values():
+        assert array.dtype != object
+
+
+def test_labels_are_probabilities_and_never_contradict() -> None:
+    for story in load_sample("valid")[:10]:
+        seen = features.extract(scan(story.text), labels.tables())
+        for chance in labels.predict(seen).values():
+            assert sum(chance.values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_moments_are_sentences_of_the_text() -> None:
+    story = load_sample("valid")[0]
+    doc = scan(story.text)
+    seen = features.extract(doc, labels.tables())
+    ranges = doc.sentences()
+    found = moments.telling_moments(doc, seen, "ending", story.ending, ranges)
+    assert all((m.first, m.end) in ranges and m.weight > 0 for m in found)
+    assert found == sorted(found, key=lambda m: m.first)
+
+
+def test_label_fitting_learns_something_from_few_stories() -> None:
+    stories = load_sample("train")[:120]
+    arrays, report = fitlabels.fit_labels(stories, labels.tables())
+    assert report["arc alone"] > 1 / 6
+    assert {"arc_bias", "arc_dense", "arc_ending", "genre_words"} <= set(arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    buffer.seek(0)
+    assert np.load(buffer, allow_pickle=False)["arc_bias"].shape == (6,)
+
+
+def test_the_explicit_weights_score_as_the_examples_did() -> None:
+    stories = load_sample("train")[:40]
+    tables = labels.tables()
+    seen = [features.extract(scan(s.text), tables) for s in stories]
+    recipe = labels.RECIPES["ending"]
+    zero, one = np.zeros(15), np.ones(15)
+    design = fitlabels.Design(seen, recipe, len(tables.terms), zero, one)
+    generator = np.random.default_rng(0)
+    w, b = generator.normal(size=(design.rows.shape[1], 5)), generator.normal(size=5)
+    (dense, words, last), bias = design.explicit(w, b)
+    first = labels.dense_part(seen[0], recipe, zero, one) @ dense + bias
+    for block, matrix in (("words", words), ("last", last)):
+        values = seen[0].values[features.BLOCKS.index(block)]
+        first = first + values @ matrix[seen[0].terms]
+    assert np.allclose(first, design.rows[0] @ w + b, atol=1e-4)
+
+
+def test_a_ranker_learns_which_feature_matters() -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(400, 3))
+    right = (rows[:, 1] > 0.5).astype(np.int64)
+    fitted = fit_ranker("toy", rows, right)
+    chance = chances("toy", rows, fitted)
+    assert ((chance > 0.5) == right).mean() > 0.95
+    assert np.abs(fitted["toy_w"]).argmax() == 1
+
+
+def test_vocabulary_is_sorted_by_where_words_stand() -> None:
+    texts = ["The old lamp burned. She saw the lamp, and the old lamp fell. The lamp was hot."] * 3
+    found = find_vocabulary(texts)
+    assert "lamp" in found.nouns
+    assert "old" in found.modifiers
+    assert "lamp" in found.common
+
+
+def test_a_protagonist_can_be_made_unnamed() -> None:
+    text = "Idris slept. Then Idris Pugh woke, and Pugh's cat woke Idris."
+    assert unnamed(text, "Idris Pugh", "fox") == (
+        "A fox slept. Then the fox woke, and the fox's cat woke the fox."
+    )
+
+
+def test_a_damaged_model_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "reading").mkdir()
+    (tmp_path / "reading" / store.WEIGHTS).write_bytes(b"PK not a zip")
+    monkeypatch.setattr(store, "files", lambda _: tmp_path)
+    store.weights.cache_clear()
+    try:
+        with pytest.raises(FabulaError, match="missing or damaged"):
+            store.weights()
+        with pytest.raises(FabulaError, match="missing or damaged"):
+            store.lexicon.__wrapped__()
+    finally:
+        store.weights.cache_clear()
+
+
+def test_fitting_uses_the_train_split_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def spy(split: str) -> list[object]:
+        asked.append(split)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "load_sample", spy)
+    with pytest.raises(KeyboardInterrupt):
+        fit.fit(tmp_path, None, lambda _: None)
+    assert asked == ["train"]
+    assert list(tmp_path.iterdir()) == []

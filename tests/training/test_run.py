@@ -1,0 +1,405 @@
+"""A run from start to end: exact resume, damaged checkpoints, signals, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_recipe import recipe_data
+
+from fabula.errors import FabulaError
+from fabula.training import checkpoint, run
+from fabula.training.recipe import Recipe
+from fabula.training.run import Announce, Outcome, train
+from fabula.training.trainer import StoryTrainer
+
+torch = pytest.importorskip("torch")
+
+
+class Told(Announce):
+    """Keeps what a run tells."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def start(runs: Path, data: dict[str, Any], resume: bool = False, **more: Any) -> Outcome:
+    return train(Recipe.model_validate(data), runs, resume, more.pop("told", Announce()), **more)
+
+
+def weights(outcome_or_folder: Outcome | Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    folder = outcome_or_folder if isinstance(outcome_or_folder, Path) else outcome_or_folder.folder
+    newest = checkpoint.found(folder / "checkpoints")[0]
+    return {n: t.clone() for n, t in load_file(newest / "weights.safetensors").items()}
+
+
+def equal(one: dict[str, Any], two: dict[str, Any]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Let the run be asked to stop, as a signal does, after a number of steps."""
+    monkeypatch.setattr(
+        StoryTrainer,
+        "asked_to_stop",
+        property(lambda self: lambda: self.counts.step >= steps, lambda self, value: None),
+        raising=False,
+    )
+
+
+STORM = {
+    "optimiser": {"name": "muon", "learning_rate": 3e-3},
+    "schedule": {"name": "wsd", "warmup": 0.2},
+    "evaluation": {"every": 3, "max_documents": 3},
+}
+
+
+def test_two_runs_of_one_recipe_are_bitwise_equal(corpus: Path, tmp_path: Path) -> None:
+    data = recipe_data(corpus, **STORM)
+    one, two = (start(tmp_path / n, data) for n in ("a", "b"))
+    assert equal(weights(one), weights(two))
+    other = start(tmp_path / "c", {**data, "seed": 1})
+    assert not equal(weights(one), weights(other))
+
+
+@pytest.mark.parametrize("method", ["full", "qlora"])
+def test_a_stopped_run_goes_on_bitwise_equal(
+    method: str,
+    corpus: Path,
+    models: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also with dropout, whose random state is part of a checkpoint."""
+    base = {} if method == "full" else {"base_model": str(models["llama"]), "method": method}
+    data = recipe_data(corpus, **STORM, **base, steps=7, lora={"dropout": 0.2})
+    straight = start(tmp_path / "straight", data)
+    runs = tmp_path / "stopped"
+    for steps in (2, 5):
+        with monkeypatch.context() as patched:
+            stop_after(patched, steps)
+            outcome = start(runs, data, resume=steps == 5)
+            assert not outcome.finished
+            assert outcome.model is None
+            assert outcome.counts.step == steps
+    resumed = start(runs, data, resume=True)
+    assert resumed.finished
+    assert equal(weights(straight), weights(resumed))
+
+    def figures(outcome: Outcome) -> list[tuple[Any, ...]]:
+        lines = map(json.loads, (outcome.folder / "metrics.jsonl").read_text().splitlines())
+        keys = ("step", "loss", "eval_loss", "learning_rate", "tokens", "loss_tokens", "dropped")
+        return sorted({tuple(line.get(k) for k in keys) for line in lines}, key=str)
+
+    assert figures(straight) == [
+        f for f in figures(resumed) if f[2] is None or f[0] in (0, 3, 6, 7)
+    ]
+    assert resumed.counts.tokens == straight.counts.tokens
+
+
+def command(recipe: Path, runs: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "fabula", "train", str(recipe), "--runs", str(runs),
+        "--threads", "1", *more,
+    ]  # fmt: skip
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, "ended too early"
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came")
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_run_goes_on_bitwise_equal(corpus: Path, tmp_path: Path) -> None:
+    data = recipe_data(corpus, **STORM, steps=40, checkpoint={"every": 3})
+    data["evaluation"] = {"max_documents": 0}
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(yaml.safe_dump(data))
+    straight = start(tmp_path / "straight", data)
+    runs = tmp_path / "killed"
+    process = subprocess.Popen(
+        command(recipe, runs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for(runs / "tiny" / "checkpoints" / "step-0000006", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (runs / "tiny" / "final").exists()
+    ended = subprocess.run(
+        command(recipe, runs, "--resume", "--json"), capture_output=True, text=True, check=True
+    )
+    assert json.loads(ended.stdout)["finished"]
+    assert "Going on from step" in ended.stderr
+    assert equal(weights(straight), weights(runs / "tiny"))
+
+
+@pytest.mark.slow
+def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(corpus: Path, tmp_path: Path) -> None:
+    data = recipe_data(corpus, steps=5000, evaluation={"max_documents": 0})
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(yaml.safe_dump(data))
+    process = subprocess.Popen(
+        command(recipe, tmp_path / "runs", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    metrics = tmp_path / "runs" / "tiny" / "metrics.jsonl"
+    wait_for(metrics, process)
+    while not metrics.read_text():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    result = json.loads(out)
+    assert not result["finished"]
+    assert checkpoint.newest_whole(tmp_path / "runs" / "tiny" / "checkpoints")[0] is not None
+    assert f"Stopped after step {result['steps']}" in err.decode()
+    assert "--resume" in err.decode()
+
+
+def test_a_damaged_checkpoint_is_seen_and_the_one_before_it_used(
+    corpus: Path, tmp_path: Path
+) -> None:
+    data = recipe_data(corpus, steps=4, checkpoint={"every": 2, "keep": 2})
+    whole = start(tmp_path, data)
+    expected = weights(whole)
+    newest = checkpoint.found(whole.folder / "checkpoints")[0]
+    target = newest / "weights.safetensors"
+    raw = bytearray(target.read_bytes())
+    raw[-3] ^= 1
+    target.write_bytes(raw)
+    told = Told()
+    again = start(tmp_path, data, resume=True, told=told)
+    assert any("step-0000004 is damaged (weights.safetensors" in n for n in told.notes)
+    assert any("Going on from step 2" in n for n in told.notes)
+    assert equal(expected, weights(again))
+    for path in checkpoint.found(whole.folder / "checkpoints"):
+        (path / "optimiser.safetensors").unlink()
+    with pytest.raises(FabulaError, match="No checkpoint"):
+        start(tmp_path, data, resume=True)
+
+
+def test_old_checkpoints_go_and_the_newest_stay(corpus: Path, tmp_path: Path) -> None:
+    outcome = start(tmp_path, recipe_data(corpus, checkpoint={"every": 1, "keep": 2}))
+    names = [p.name for p in checkpoint.found(outcome.folder / "checkpoints")]
+    assert names == ["step-0000004", "step-0000003"]
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoints_whole(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = recipe_data(corpus, checkpoint={"every": 1})
+    real = checkpoint._sync
+
+    def full(path: Path) -> None:
+        if "0000003" in str(path):
+            raise OSError(28, "No space left on device")
+        real(path)
+
+    monkeypatch.setattr(checkpoint, "_sync", full)
+    with pytest.raises(FabulaError, match=r"No space left on device.*--resume"):
+        start(tmp_path, data)
+    monkeypatch.undo()
+    folder = tmp_path / "tiny" / "checkpoints"
+    assert sorted(p.name for p in folder.iterdir()) == ["step-0000001", "step-0000002"]
+    assert start(tmp_path, data, resume=True).finished
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_documents(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = recipe_data(corpus, optimiser={"learning_rate": 0.9, "clip": 0}, steps=60)
+    real = StoryTrainer.compute_loss
+
+    def broken(self: StoryTrainer, *args: Any, **kwargs: Any) -> Any:
+        loss = real(self, *args, **kwargs)
+        return loss * float("nan") if self.counts.step == 2 else loss
+
+    monkeypatch.setattr(StoryTrainer, "compute_loss", broken)
+    with pytest.raises(FabulaError, match=r"loss of step 3 is nan \(documents [a-z]-\d+"):
+        start(tmp_path, data)
+
+
+def test_accumulation_gives_the_same_losses_as_the_large_batch(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """Unpacked, so that both see the same rows in the same order."""
+    data = recipe_data(corpus, packing=False, batch_size=4, steps=3)
+    losses = []
+    for size in (1, 4):
+        outcome = start(tmp_path / str(size), {**data, "micro_batch_size": size})
+        lines = map(json.loads, (outcome.folder / "metrics.jsonl").read_text().splitlines())
+        losses.append([line["loss"] for line in lines if "loss" in line])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_run_limited_by_time_ends_in_time_and_anneals_to_its_end(
+    corpus: Path, tmp_path: Path
+) -> None:
+    data = recipe_data(corpus, steps=None, max_minutes=0.05, evaluation={"max_documents": 0})
+    data["schedule"] = {"name": "linear", "warmup": 0.1}
+    outcome = start(tmp_path, data)
+    assert outcome.finished
+    assert 3 <= outcome.counts.seconds < 10
+    lines = [json.loads(x) for x in (outcome.folder / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["learning_rate"] for line in lines]
+    assert max(rates) > 5 * rates[-1]
+
+
+def test_a_run_limited_by_epochs_sees_each_story_so_often(corpus: Path, tmp_path: Path) -> None:
+    data = recipe_data(corpus, steps=None, epochs=1.5, evaluation={"max_documents": 0})
+    outcome = start(tmp_path, data)
+    assert 1.5 <= outcome.counts.epochs < 1.6
+    assert 55 <= outcome.counts.documents + outcome.counts.dropped <= 80
+
+
+def test_the_folder_of_a_run_tells_everything(corpus: Path, tmp_path: Path) -> None:
+    outcome = start(tmp_path, recipe_data(corpus, save_dtype="float16"))
+    names = {p.name for p in outcome.folder.iterdir()}
+    assert {"recipe.yaml", "metrics.jsonl", "loss.png", "CARD.md", "final", "checkpoints"} <= names
+    assert (outcome.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    card = (outcome.folder / "CARD.md").read_text()
+    for fact in ("40", "Apache-2.0", "bits per byte", "fabula train", "tiny", "before", "after"):
+        assert fact in card
+    lines = [json.loads(x) for x in (outcome.folder / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    for line in steps:
+        assert line["loss_tokens"] < line["tokens"]
+        assert {"learning_rate", "tokens_per_second", "memory_mb", "padding"} <= line.keys()
+    assert [line["step"] for line in lines if "eval_loss" in line] == [0, 4]
+
+
+def test_the_model_of_a_full_run_is_what_the_embedded_engine_opens(
+    corpus: Path, tmp_path: Path
+) -> None:
+    from safetensors import safe_open
+
+    from fabula.engines import open_engine
+
+    outcome = start(tmp_path, recipe_data(corpus, save_dtype="float16"))
+    assert outcome.model is not None
+    with safe_open(outcome.model / "model.safetensors", "pt") as file:
+        assert {file.get_tensor(k).dtype for k in file.keys()} == {torch.float16}  # noqa: SIM118
+    engine = open_engine(outcome.model)
+    assert (engine.bos, engine.eos, engine.vocabulary, engine.context) == (0, 1, 400, 512)
+    assert engine.decode(engine.encode("<|end|> Mara")) == "<|end|> Mara"
+
+
+def test_a_run_is_not_overwritten_unless_forced(corpus: Path, tmp_path: Path) -> None:
+    data = recipe_data(corpus)
+    start(tmp_path, data)
+    with pytest.raises(FabulaError, match=r"exists; go on with it by --resume"):
+        start(tmp_path, data)
+    assert start(tmp_path, {**data, "seed": 5}, force=True).finished
+    with pytest.raises(FabulaError, match="another 'seed'"):
+        start(tmp_path, data, resume=True)
+    with pytest.raises(FabulaError, match="no run to resume"):
+        start(tmp_path, {**data, "name": "nowhere"}, resume=True)
+
+
+def refused(tmp_path: Path, data: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(FabulaError) as caught:
+        start(tmp_path / "runs", data)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs" / "tiny").exists()
+
+
+def test_data_that_are_missing_or_broken_are_refused_before_time_is_spent(
+    corpus: Path, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    refused(tmp_path, recipe_data(tmp_path / "none"), "no corpus folder")
+    broken = tmp_path / "broken"
+    shutil.copytree(corpus, broken)
+    raw = (broken / "train.parquet").read_bytes()
+    (broken / "train.parquet").write_bytes(raw[: len(raw) // 2])
+    refused(tmp_path, recipe_data(broken), "train.parquet")
+    shutil.copy(corpus / "train.parquet", broken / "train.parquet")
+    (broken / "valid.parquet").unlink()
+    refused(tmp_path, recipe_data(broken), "valid.parquet")
+    table = pq.read_table(corpus / "train.parquet")
+    pq.write_table(table.slice(0, 0), broken / "valid.parquet")
+    refused(tmp_path, recipe_data(broken), "valid split")
+    pq.write_table(table.slice(0, 0), broken / "train.parquet")
+    refused(tmp_path, recipe_data(broken), "train split")
+    pq.write_table(table.drop_columns(["passages"]), broken / "train.parquet")
+    refused(tmp_path, recipe_data(broken), "passages")
+
+
+def test_models_that_cannot_be_had_are_refused_before_time_is_spent(
+    corpus: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    def with_base(base: str, **more: Any) -> dict[str, Any]:
+        return recipe_data(corpus, base_model=base, **more)
+
+    refused(tmp_path, with_base("./no/such/model"), "no such model folder")
+    refused(tmp_path, with_base("nobody/no-such-model"), "nobody/no-such-model")
+    long = with_base(str(models["llama"]), sequence_length=1024)
+    refused(tmp_path, long, "reads at most 512 tokens")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(models["llama"], damaged)
+    raw = (damaged / "model.safetensors").read_bytes()
+    (damaged / "model.safetensors").write_bytes(raw[:-100])
+    refused(tmp_path, with_base(str(damaged)), "cannot be read")
+    shutil.copy(models["llama"] / "model.safetensors", damaged)
+    (damaged / "tokenizer.json").write_text("{")
+    refused(tmp_path, with_base(str(damaged)), "tokenizer")
+    wrong = with_base(str(models["llama"]), method="lora", lora={"target": ["no_such_layer"]})
+    refused(tmp_path, wrong, "no_such_layer")
+
+
+def test_gated_and_unknown_hub_models_say_what_to_do() -> None:
+    from fabula.training.hub import explain_load
+
+    class GatedRepoError(Exception):
+        pass
+
+    class RepositoryNotFoundError(Exception):
+        pass
+
+    name = "meta-llama/Llama-2-7b-hf"
+    outer = OSError("cannot load")
+    outer.__cause__ = GatedRepoError("403")
+    assert "accept its licence at https://huggingface.co/" + name in str(
+        explain_load(outer, name, "model")
+    )
+    outer.__cause__ = RepositoryNotFoundError("404")
+    assert "neither a folder here nor a model on the hub" in str(explain_load(outer, name, "model"))
+    offline = explain_load(OSError("We couldn't connect"), name, "model")
+    assert "the hub cannot be reached" in str(offline)
+
+
+def test_the_first_sitting_may_be_lost_before_its_first_checkpoint(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = recipe_data(corpus)
+    straight = start(tmp_path / "straight", data)
+    with monkeypatch.context() as patched:
+        patched.setattr(run.StoryTrainer, "count_step", _die)
+        with pytest.raises(RuntimeError, match="power cut"):
+            start(tmp_path, data)
+    assert (tmp_path / "tiny" / "recipe.yaml").exists() or not (tmp_path / "tiny").exists()
+    resumed = start(tmp_path, data, resume=(tmp_path / "tiny").exists())
+    assert equal(weights(straight), weights(resumed))
+
+
+def _die(self: StoryTrainer) -> None:
+    raise RuntimeError("power cut")
