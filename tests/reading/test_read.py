@@ -50,7 +50,7 @@ def test_reads_the_plain_fields() -> None:
     assert brief.point_of_view == "third"
     assert "stubborn" in brief.protagonist.traits
     assert brief.length is not None
-    assert 120 < brief.length < 150
+    assert 110 <= brief.length <= 118
     assert any("clock" in thing for thing in brief.must_include)
     assert None not in (brief.genre, brief.tone, brief.arc, brief.ending)
     check_evidence(STORY, reading)
@@ -129,8 +129,9 @@ HOSTILE = [
     "Mara " * 5_000, "I I I I", "ALL CAPS AND SHOUTING. MARA RAN. MARA FELL DOWN THE WELL.",
     "no sentences here at all just words and words and words going on and on " * 30,
     "Es war einmal ein König, der hatte drei Töchter. Die jüngste war schön. Der König starb.",
-    "昔々あるところにおじいさんとおばあさんが住んでいました。", "\u202e\u200b\ufeff" * 30, "😀" * 300,
-    "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘ " * 20, "\ud800 lone surrogate Mara ran.", "A" * 100_000, "Title\n\n",
+    "昔々あるところにおじいさんとおばあさんが住んでいました。", "\u202e\u200b\ufeff" * 30, "😀" * 300,  # noqa: E501
+    "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘ " * 20, "\ud800 lone surrogate Mara ran.",
+    "A" * 100_000, "Title\n\n",
     "Mara\x07 rang. Mara\x1b[2J fell.", "a\u2028b\u2029c", "İstanbul ǅ ß " * 50,
 ]  # fmt: skip
 

@@ -80,6 +80,8 @@ def test_forms_fit_their_neighbours(engine: NgramEngine) -> None:
     assert (opening.fits(" saw"), opening.fits("."), opening.fits('"')) == (False, True, True)
     assert (bare.fits(" his"), bare.fits(" saw")) == (True, False)
     assert not any(form.fits("\n") or form.fits(None) for form in (inside, opening, bare))
+    (trait,) = forms(Want("trait", "shy", 0), Script(engine), False)
+    assert [trait.fits(b) for b in (" was", " a", ".", None)] == [True, True, False, False]
     assert Form([1], first=True).fits(None)
     assert not Form([1], first=True).fits(" saw")
     assert engine.decode(opening.ids) == " A silver hat"

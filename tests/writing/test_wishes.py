@@ -46,3 +46,18 @@ def test_missing() -> None:
     wants = spread(BRIEF, 5)
     left = {w.phrase for w in missing(wants, "Mara wound the broken clock in the lighthouse.")}
     assert left == {"Oke", "the lamp", "salt"}
+
+
+def test_traits_come_one_a_beat_from_where_the_character_enters() -> None:
+    brief = Brief(
+        characters=[
+            Character(name="Mara", traits=["shy", "stubborn"]),
+            Character(name="Oke", role="ally", traits=["practical", "Shy"]),
+        ]
+    )
+    outline = Outline(
+        beats=[Beat(beat=b, summary=s) for b, s in (("a", "Mara."), ("b", "x."), ("c", "Oke."))]
+    )
+    due = {w.phrase: w.due for w in spread(brief, 3, outline) if w.kind == "trait"}
+    assert due == {"shy": 0, "stubborn": 1, "practical": 2}
+    assert not [w for w in spread(brief, 3) if w.kind == "trait"]

@@ -165,26 +165,30 @@ def _show_score(rows: list[Row], split: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"Reading the gold {split} split", title_justify="left", header_style="dim")
+    table = Table(
+        title=f"Reading the gold {split} split", title_justify="left", title_style="bold",
+        header_style="dim", box=None, pad_edge=False,
+    )  # fmt: skip
     table.add_column("field")
-    table.add_column("measure")
-    for column in ("precision", "recall", "figure", "95%", "baseline", "gain, 95%"):
-        table.add_column(column, justify="right")
-    table.add_column("goal")
+    for column in ("P", "R", "figure (95%)", "baseline", "gain (95%)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("goal", no_wrap=True)
     for row in rows:
         goal = "" if row.goal is None else f">= {row.goal:.2f}" if row.goal else "> baseline"
-        mark = "" if row.met is None else (" met" if row.met else " missed")
+        mark = "" if row.met is None else (": met" if row.met else ": missed")
         table.add_row(
-            row.field, row.measure,
+            row.field,
             "" if row.precision is None else f"{row.precision:.2f}",
             "" if row.recall is None else f"{row.recall:.2f}",
-            f"{row.figure:.3f}", f"{row.interval[0]:.2f}-{row.interval[1]:.2f}",
-            f"{row.baseline:.3f}", f"{row.difference[0]:+.2f} to {row.difference[1]:+.2f}",
+            f"{row.figure:.2f} ({row.interval[0]:.2f}-{row.interval[1]:.2f})",
+            f"{row.baseline:.2f}", f"{row.difference[0]:+.2f} to {row.difference[1]:+.2f}",
             goal + mark,
         )  # fmt: skip
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print()
     for row in rows:
-        Console().print(f"  {row.field}: baseline is {row.baseline_is}", style="dim")
+        console.print(f"{row.field}: {row.measure}; baseline: {row.baseline_is}", style="dim")
 
 
 def _fit(texts: list[Path], into: Path | None, as_json: bool) -> None:

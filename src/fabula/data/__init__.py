@@ -1,0 +1,1 @@
+"""What the package ships as data: the sample corpus, reading models, the embedded model."""

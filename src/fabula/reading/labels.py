@@ -101,6 +101,13 @@ def term_weights(label: str, block: str) -> npt.NDArray[np.float32]:
     return result
 
 
+@cache
+def contrast(label: str, block: str) -> npt.NDArray[np.float32]:
+    """What a term says for a class rather than for the others, shape [classes, terms]."""
+    matrix = term_weights(label, block)
+    return np.ascontiguousarray((matrix - matrix.mean(axis=1, keepdims=True)).T)
+
+
 def scores(features: Features, label: str) -> Floats:
     """Log-probabilities up to a constant of each class of a label, shape [classes]."""
     w, recipe = weights(), RECIPES[label]

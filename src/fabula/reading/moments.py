@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fabula.reading.features import BLOCKS, Features
-from fabula.reading.labels import CLASSES, RECIPES, term_weights
+from fabula.reading.labels import CLASSES, RECIPES, contrast
 from fabula.reading.text import Document
 
 SHOWN = 3
@@ -37,8 +37,7 @@ def telling_moments(
     column = CLASSES[label].index(value)
     gain = np.zeros(len(features.terms))
     for block, weight in RECIPES[label].terms.items():
-        matrix = term_weights(label, block)[features.terms]
-        points = matrix[:, column] - matrix.mean(axis=1)
+        points = contrast(label, block)[column, features.terms]
         gain += weight * points * features.values[BLOCKS.index(block)]
     row = np.searchsorted(features.terms, features.columns)
     row = np.minimum(row, len(features.terms) - 1) if len(features.terms) else row * 0

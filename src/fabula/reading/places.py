@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fabula.reading.text import Document
-from fabula.reading.words import PLACES
+from fabula.reading.words import LANDS, PLACES
 
 _IN = frozenset("in at on inside through across above behind near by below".split())
 _TO = frozenset("to into from toward of".split())
+_WHERE = frozenset("in on of to from near at".split())
 _DETERMINERS = frozenset("the a an my our his her their its your this that".split())
 _PARTS = re.compile(
     r"\s+(?:in|on|by|of|above|below|near|at|behind|beside|under|with|for|between|and|out|that|to"
@@ -132,12 +133,21 @@ def features(
 
 
 def phrase(doc: Document, place: Place) -> str:
-    """How to say the place: its commonest modifiers, with "a" for any other determiner."""
-    forms: Counter[str] = Counter()
-    for a, b in place.mentions:
-        words = doc.lower[a:b]
-        forms[" ".join(words[1:] if words[0] in _DETERMINERS else words)] += 1
-    best = max(forms, key=lambda f: (forms[f], len(f)))
-    if best.endswith("s") and singular(place.head) == place.head and best.split()[-1] != place.head:
-        return f"the {best}"
-    return ("an " if best[0] in "aeiou" else "a ") + best
+    """How to say the place: as it is first named, with "a" for any determiner.
+
+    A first mention introduces ("a crooked mill"), later ones are bare ("the mill").
+    """
+    first, end = place.mentions[0]
+    words = doc.lower[first:end]
+    value = " ".join(words[1:] if words[0] in _DETERMINERS else words)
+    if words[-1] != place.head:
+        return f"the {value}"
+    return ("an " if value[0] in "aeiou" else "a ") + value
+
+
+def land(doc: Document) -> int | None:
+    """Position of the first well-known country or city that something happens in."""
+    for i in range(1, len(doc)):
+        if doc.lower[i] in LANDS and doc.words[i][0].isupper() and doc.lower[i - 1] in _WHERE:
+            return i
+    return None

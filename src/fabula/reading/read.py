@@ -22,7 +22,7 @@ from fabula.story import Brief
 
 SHOWN = 50  # at most so many spans for a name
 ENGLISH = 0.15  # below this share of common English words a text is not read as English
-SECOND_PLACE = 0.45
+SECOND_PLACE = 0.4  # chance from which a second place is named too (cross-validated)
 THINGS = 3
 FEWEST_WORDS = 12  # a shorter text has no arc, tone or genre to speak of
 _TITLE_END = re.compile(r"[.,;:…]$")
@@ -210,6 +210,10 @@ def _read_setting(found: _Findings, features: Features) -> None:
                 second = near[int(order[1])]
                 value += " and " + places.phrase(doc, second)
                 spans += [found.span(a, b) for a, b in second.mentions[:3]]
+            named = places.land(doc)
+            if named is not None and doc.words[named] not in value:
+                value += " in " + _line(doc.words[named])
+                spans.append(found.span(named, named + 1))
             setting["place"] = value
             found.add("setting.place", value, float(chance[first]), spans)
     when = _time(found, features)

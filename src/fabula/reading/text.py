@@ -107,28 +107,41 @@ def clip(text: str) -> str:
 def scan(text: str) -> Document:
     """Walk a text once."""
     doc = Document(text)
-    words, lower, starts, ends = doc.words, doc.lower, doc.starts, doc.ends
-    opens, spoken, sentence, before = doc.opens, doc.spoken, doc.sentence, doc.before
-    number, opening, speaking, gap = 0, True, False, ""
-    fresh = True
+    lower, opens, spoken, before = doc.lower, doc.opens, doc.spoken, doc.before
+    # One bound method a list: this loop is most of the time a text takes.
+    add_word, add_lower, add_start, add_end = (
+        doc.words.append, lower.append, doc.starts.append, doc.ends.append
+    )  # fmt: skip
+    add_opens, add_spoken, add_before = opens.append, spoken.append, before.append
+    add_sentence, add_possessive = doc.sentence.append, doc.possessive.append
+    number, opening, speaking, gap, fresh = 0, True, False, "", True
     for match in _layout(text).finditer(text):
         kind = match.lastgroup
         if kind == "word":
-            word, start, end = match[0], match.start(), match.end()
-            low = word.lower().replace("’", "'")
-            owned = low.endswith("'s") and len(low) > 2
-            if owned:
-                word, low, end = word[:-2], low[:-2], end - 2
-            words.append(word)
-            lower.append(low)
-            starts.append(start)
-            ends.append(end)
-            opens.append(opening)
-            spoken.append(speaking)
-            sentence.append(number)
-            before.append(gap)
-            doc.possessive.append(owned)
+            word = match[0]
+            start, end = match.span()
+            low = word.lower()
+            owned = False
+            if "’" in low or "'" in low:
+                low = low.replace("’", "'")
+                owned = low.endswith("'s") and len(low) > 2
+                if owned:
+                    word, low, end = word[:-2], low[:-2], end - 2
+            add_word(word)
+            add_lower(low)
+            add_start(start)
+            add_end(end)
+            add_opens(opening)
+            add_spoken(speaking)
+            add_sentence(number)
+            add_before(gap)
+            add_possessive(owned)
             opening, gap, fresh = False, "", False
+        elif kind == "other":
+            mark = match[0]
+            gap += mark
+            if mark == "(" or mark == ":":
+                opening = True
         elif kind == "stop":
             if lower and not gap and lower[-1] in _TITLES_WITH_STOP and match[0] == ".":
                 continue
@@ -136,15 +149,6 @@ def scan(text: str) -> Document:
             opening = True
             if not fresh:
                 number, fresh = number + 1, True
-        elif kind == "quote":
-            mark = match[0]
-            speaking = mark in "“„«" or mark == "``" or (mark == '"' and not speaking)
-            gap += '"'
-            opening = opening or speaking
-        elif kind == "open" or kind == "close":
-            speaking = kind == "open"
-            gap += '"'
-            opening = opening or speaking
         elif kind == "para":
             gap += "\n"
             opening, speaking = True, False
@@ -152,9 +156,11 @@ def scan(text: str) -> Document:
                 number, fresh = number + 1, True
         else:
             mark = match[0]
-            gap += mark
-            if mark == "(" or mark == ":":
-                opening = True
+            speaking = (
+                kind == "open" or mark in "“„«" or mark == "``" or (mark == '"' and not speaking)
+            )
+            gap += '"'
+            opening = opening or speaking
     return doc
 
 

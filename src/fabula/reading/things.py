@@ -79,8 +79,10 @@ def features(
     rows = np.zeros((len(things), len(FEATURES)))
     size = max(1, len(doc))
     places: dict[str, list[int]] = {}
+    heads = {doc.lower[t.end - 1] for t in things}
     for i, word in enumerate(doc.lower):
-        places.setdefault(word, []).append(i)
+        if word in heads:
+            places.setdefault(word, []).append(i)
     phrases = Counter(" ".join(doc.lower[t.first : t.end]) for t in things)
     for r, t in enumerate(things):
         words = doc.lower[t.first : t.end]

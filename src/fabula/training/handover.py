@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def write_model(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, fold
             from fabula.engines.graph import write_graph
 
             write_graph(draft)
+        if recipe.method == "full" and recipe.augmentation.rename_characters:
+            # The names it has learnt to copy: the writer lends them to names it cannot spell.
+            from fabula.corpus.names import POOLS
+
+            (draft / "names.json").write_text(json.dumps(POOLS, indent=0) + "\n", "utf-8")
         shutil.rmtree(final, ignore_errors=True)
         draft.rename(final)
     except Exception as error:

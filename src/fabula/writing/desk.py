@@ -23,7 +23,7 @@ from fabula.writing.wishes import Want
 # Less room than this is not worth a passage.
 LEAST_ROOM = 24
 ATTEMPTS = 3
-MOST_INSERTED = 3
+MOST_INSERTED = 4
 
 
 @dataclass

@@ -32,13 +32,14 @@ class Form:
 
     Attributes:
         ids: its tokens, in the middle of a sentence.
-        bare: it lacks its article, and so must follow a determiner.
+        bare: it lacks its article, and so must follow a determiner; None where it may or may
+            not (a trait: "was shy", "the shy girl").
         opening: whether it opens a sentence; None where it may or may not (a name).
         first: it opens the whole text.
     """
 
     ids: list[int]
-    bare: bool = False
+    bare: bool | None = False
     opening: bool | None = None
     first: bool = False
 
@@ -50,7 +51,7 @@ class Form:
             return False
         opens = before.rstrip()[-1] in '"”.!?'
         determined = before.strip().lower() in _DETERMINERS
-        return determined == self.bare and self.opening in (None, opens)
+        return self.bare in (None, determined) and self.opening in (None, opens)
 
 
 def forms(want: Want, script: Script, line: bool) -> list[Form]:
@@ -64,6 +65,8 @@ def forms(want: Want, script: Script, line: bool) -> list[Form]:
             found.append(Form(inside if line else script.after_newline(name), first=True))
             found.append(Form(inside))
         return found
+    if want.kind == "trait":
+        return [Form(script.after_word(" " + phrase), bare=None, opening=False)]
     found = [Form(script.after_word(" " + phrase), opening=False)]
     if phrase[:1].islower():
         opening = phrase[:1].upper() + phrase[1:]

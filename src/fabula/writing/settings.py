@@ -30,7 +30,7 @@ class Weights(Model):
     due: float = 1.5
     early: float = 0.2
     follows: float = 0.6
-    point_of_view: float = 1.5
+    point_of_view: float = 2.5
     tense: float = 0.4
     arc: float = 0.5
     length: float = 0.8
@@ -80,13 +80,13 @@ class WriterSettings(Model):
     quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
     plans: Annotated[int, Field(ge=1, le=64)] = 8
     guidance: Annotated[float, Field(ge=0, le=10)] = 1.5
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.8
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.7
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     min_p: Annotated[float, Field(ge=0, lt=1)] = 0.05
     dry_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.8
     dry_base: Annotated[float, Field(ge=1, le=10)] = 1.75
-    dry_allowed: Annotated[int, Field(ge=1, le=100)] = 4
+    dry_allowed: Annotated[int, Field(ge=1, le=100)] = 3
     worn_penalty: Annotated[float, Field(ge=0, le=100)] = 0.4
     worn_free: Annotated[int, Field(ge=1, le=1_000)] = 3
     stranger_penalty: Annotated[float, Field(ge=0, le=100)] = 4.0

@@ -14,8 +14,8 @@ from typing import Literal
 from fabula.reading.phrases import find_name, find_phrase, find_place
 from fabula.story import Brief, Outline, Span
 
-Kind = Literal["name", "place", "time", "phrase"]
-_FINDERS = {"name": find_name, "place": find_place, "time": find_phrase, "phrase": find_phrase}
+Kind = Literal["name", "place", "phrase", "trait"]
+_FINDERS = {"name": find_name, "place": find_place, "phrase": find_phrase, "trait": find_phrase}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,20 @@ def spread(brief: Brief, beats: int, outline: Outline | None = None) -> list[Wan
     wants += [Want("phrase", m, _place(i, len(musts), beats)) for i, m in enumerate(musts)]
     if outline is None:
         return wants
-    return [Want(w.kind, w.phrase, _mentioned(w, outline, w.due)) for w in wants]
+    wants = [Want(w.kind, w.phrase, _mentioned(w, outline, w.due)) for w in wants]
+    return wants + _traits(brief, wants, beats)
+
+
+def _traits(brief: Brief, wants: list[Want], beats: int) -> list[Want]:
+    """A character's traits, one a beat, from where the name is due; the outline has none."""
+    entry = {w.phrase: w.due for w in wants if w.kind == "name"}
+    found: dict[str, Want] = {}
+    for character in brief.characters:
+        first = entry.get(character.name or "", 0)
+        for number, trait in enumerate(character.traits):
+            due = min(first + number, beats - 1)
+            found.setdefault(trait.casefold(), Want("trait", trait, due))
+    return list(found.values())
 
 
 def _first(brief: Brief) -> bool:
