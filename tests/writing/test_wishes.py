@@ -60,4 +60,8 @@ def test_traits_come_one_a_beat_from_where_the_character_enters() -> None:
     )
     due = {w.phrase: w.due for w in spread(brief, 3, outline) if w.kind == "trait"}
     assert due == {"shy": 0, "stubborn": 1, "practical": 2}
+    owners = {w.phrase: w.owner for w in spread(brief, 3, outline) if w.kind == "trait"}
+    assert owners == {"shy": "Mara", "stubborn": "Mara", "practical": "Oke"}
+    told = brief.model_copy(update={"point_of_view": "first"})
+    assert {w.owner for w in spread(told, 3, outline) if w.kind == "trait"} == {"I", "Oke"}
     assert not [w for w in spread(brief, 3) if w.kind == "trait"]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
-
 from fabula.writing.worn import Worn, is_content
 
 PIECES = {0: " clock", 1: " the", 2: " Mara", 3: ".", 4: " lamp"}
@@ -13,10 +11,8 @@ def test_a_word_is_free_at_first_and_then_ever_dearer() -> None:
     for _ in range(2):
         for token in PIECES:
             worn.append(1, token)
-    scores = np.zeros((2, 5), dtype=np.float32)
-    worn.apply(scores)
     # Row 0 wrote nothing; in row 1 the clock has come four times, the lamp twice.
-    assert scores.tolist() == [[0] * 5, [-1, 0, 0, 0, 0]]
+    assert worn.losses.tolist() == [[0] * 5, [1, 0, 0, 0, 0]]
 
 
 def test_a_history_counts_from_the_start() -> None:

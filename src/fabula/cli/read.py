@@ -169,13 +169,13 @@ def _show_score(rows: list[Row], split: str) -> None:
         title=f"Reading the gold {split} split", title_justify="left", title_style="bold",
         header_style="dim", box=None, pad_edge=False,
     )  # fmt: skip
-    table.add_column("field")
-    for column in ("P", "R", "figure (95%)", "baseline", "gain (95%)"):
+    table.add_column("field", no_wrap=True)
+    for column in ("P", "R", "figure (95%)", "base", "gain (95%)"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("goal", no_wrap=True)
     for row in rows:
-        goal = "" if row.goal is None else f">= {row.goal:.2f}" if row.goal else "> baseline"
-        mark = "" if row.met is None else (": met" if row.met else ": missed")
+        goal = "" if row.goal is None else f">= {row.goal:.2f}" if row.goal else "> base"
+        mark = "" if row.met is None else (" met" if row.met else " missed")
         table.add_row(
             row.field,
             "" if row.precision is None else f"{row.precision:.2f}",

@@ -49,12 +49,15 @@ def command(
     from fabula.training.progress import Show
     from fabula.training.run import train
 
-    told_before = None
-    if brief is not None and settings.base_model is not None and not resume:
-        told_before = _story(settings.base_model, brief, settings.seed)
-    with Show(settings) as show:
+    told_before = told_after = None
+
+    def write_before() -> None:
+        nonlocal told_before
+        if brief is not None and settings.base_model is not None:
+            told_before = _story(settings.base_model, brief, settings.seed)
+
+    with Show(settings, write_before) as show:
         outcome = train(settings, runs, resume, show, force)
-    told_after = None
     if brief is not None and outcome.model is not None:
         told_after = _story(str(outcome.model), brief, settings.seed)
     if json_:
@@ -76,8 +79,12 @@ def command(
 def _quiet(threads: int | None) -> None:
     """Load the libraries, without their chatter."""
     import logging
+    import os
     import warnings
 
+    # Threads that wait for each other sleep instead of spinning: spinning is a little faster on an
+    # idle machine, and many times slower on one where anything else runs. Read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # bitsandbytes announces an optional kernel that it could not load, as a warning.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(transformers|peft|bitsandbytes|torch|accelerate)")

@@ -130,6 +130,8 @@ def _measures(result: Evaluation) -> Any:
         if not any(_heights(rows)) and not first.human:
             tops = [r.interval.high for r in rows if r is not None and r.interval is not None]
             axis.set_ylim(0, max([1.0, *tops]))
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
     for axis in list(axes.flat)[len(keys) :]:
         axis.set_visible(False)
     handles: list[Any] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -18,9 +19,14 @@ PLAIN_SECONDS = 10.0
 
 
 class Show(Announce):
-    """Shows a run while it goes on."""
+    """Shows a run while it goes on.
 
-    def __init__(self, recipe: Recipe) -> None:
+    Args:
+        on_ready: called when everything has been checked, before the first step of a new run.
+    """
+
+    def __init__(self, recipe: Recipe, on_ready: Callable[[], None] = lambda: None) -> None:
+        self.on_ready = on_ready
         self.console = Console(stderr=True, highlight=False)
         self.live = self.console.is_terminal
         self.bar = Progress(
@@ -48,6 +54,10 @@ class Show(Announce):
         trace: TracebackType | None,
     ) -> None:
         self.bar.stop()
+
+    def ready(self) -> None:
+        """What the caller wanted done before the first step."""
+        self.on_ready()
 
     def note(self, text: str) -> None:
         """Print a sentence above the bar."""

@@ -56,6 +56,9 @@ class Announce:
     def metrics(self, line: dict[str, Any], progress: float) -> None:
         """A line of metrics.jsonl."""
 
+    def ready(self) -> None:
+        """Everything has been checked; the first step of a new run comes next."""
+
 
 def train(
     recipe: Recipe, runs: Path, resume: bool, announce: Announce, force: bool = False
@@ -144,6 +147,8 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
     if last is not None:
         checkpoint.load_weights(last, model)
         announce.note(f"Going on from step {counts.step} ({last}).")
+    else:
+        announce.ready()
     write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
 
     def report(line: dict[str, Any]) -> None:

@@ -11,9 +11,11 @@ follows        0 to 1     share of the outline sentence's content words that it 
 point_of_view  -1 to 0    -1 where it is told from another point of view than wished or begun
 tense          -1 to 0    how far its tense is from the tense of the story so far
 arc            -2 to 0    distance of its valence (VADER) from the one wanted at this beat
+reads          -4 to 0    mean log-chance that the story so far, with it, reads as the genre and
+                          tone wished; at the last beat as the arc and ending too
 length         < 0        |log(words / words wanted)|, negative
 unfinished     -2 to 0    cut off, an open quotation, or no full stop at its end
-repetition     -1 to 0    share of its word 4-grams that had occurred before, in it or earlier
+repetition     -1 to 0    share of its word 4-grams (in a line: pairs) that had occurred before
 stranger       -3 to 0    new capitalised names, where the brief has named its characters
 spelling       -1 to 0    share of words that a small model cannot have learnt: misspelt, mostly
 =============  =========  ==================================================================
@@ -23,17 +25,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fabula.reading.arcs import shapes, split_sentences, valence
+from fabula.reading.features import extract
+from fabula.reading.labels import predict, tables
 from fabula.reading.pov import point_of_view
-from fabula.story import Brief
+from fabula.reading.read import FEWEST_WORDS
+from fabula.reading.text import clip, scan
+from fabula.story import ARCS, ENDINGS, GENRES, TONES, Brief
 from fabula.writing.copying import words_of
 from fabula.writing.drafts import Draft
 from fabula.writing.settings import Weights
 from fabula.writing.wishes import Want
 
+LEAST_CHANCE = -4.0
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”")
 _PAST = re.compile(
     r"\b(?:was|were|had|did|could|would|said|went|came|took|saw|knew|got|made|found|thought|told|"
@@ -69,6 +76,7 @@ class Scene:
         view: point of view wished, or that of the story so far.
         past: share of past tense in the story so far; None before there is any.
         mood: valence wanted, -1 to 1; None where nothing is wished.
+        labels: labels wished that the story so far can be read for: {"genre": "western", ...}.
         words: words wanted; None where no length is wished.
         before: the texts so far, whose word 4-grams should not come again.
         named: names that may occur; None where anyone may enter.
@@ -83,6 +91,7 @@ class Scene:
     view: str | None = None
     past: float | None = None
     mood: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     words: int | None = None
     before: str = ""
     named: frozenset[str] | None = None
@@ -90,11 +99,11 @@ class Scene:
     _grams: set[tuple[str, ...]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._grams = set(_grams(words_of(self.before)))
+        self._grams = set(_grams(words_of(self.before), self.line))
 
 
-def _grams(words: list[str]) -> list[tuple[str, ...]]:
-    return list(zip(*(words[k:] for k in range(4)), strict=False))
+def _grams(words: list[str], line: bool) -> list[tuple[str, ...]]:
+    return list(zip(*(words[k:] for k in range(2 if line else 4)), strict=False))
 
 
 def content(text: str) -> set[str]:
@@ -131,6 +140,25 @@ def mood_wanted(brief: Brief, number: int, beats: int) -> float | None:
     return wanted
 
 
+def labels_wanted(brief: Brief, closing: bool) -> dict[str, str]:
+    """The labels wished that a story can be read for before, or at, its last beat.
+
+    Half a story tells nothing of its arc or ending. A label that the reader does not know
+    cannot be read.
+    """
+    known = {"genre": GENRES, "tone": TONES, "arc": ARCS, "ending": ENDINGS}
+    keys = known if closing else ("genre", "tone")
+    wished = {key: getattr(brief, key) for key in keys}
+    return {key: value for key, value in wished.items() if value in known[key]}
+
+
+def log_chance(text: str, labels: Mapping[str, str]) -> float:
+    """Mean log-probability of some labels of a text, nats, at least `LEAST_CHANCE`."""
+    chances = predict(extract(scan(clip(text)), tables()))
+    found = [max(math.log(chances[k].get(v, 0) or 1e-9), LEAST_CHANCE) for k, v in labels.items()]
+    return sum(found) / len(found)
+
+
 def names_in(text: str) -> set[str]:
     """Capitalised words inside sentences, lower-case: names, mostly."""
     return {m[0].lower().removesuffix("'s").removesuffix("’s") for m in _NAME.finditer(text)}
@@ -140,7 +168,7 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
     """The features of one candidate, by the names of `Weights`."""
     text = draft.text
     words = words_of(text)
-    grams = _grams(words)
+    grams = _grams(words, scene.line)
     known = set(scene._grams)
     repeated = 0
     for gram in grams:
@@ -173,6 +201,8 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
     past = past_share(text)
     if past is not None and scene.past is not None:
         found["tense"] = -abs(past - scene.past)
+    if scene.labels and len(words) >= FEWEST_WORDS:
+        found["reads"] = log_chance(f"{scene.before}\n\n{text}", scene.labels)
     if scene.mood is not None:
         found["arc"] = -abs(mood_of(text) - scene.mood)
     return found

@@ -125,11 +125,11 @@ def draw(
         )
         for row in range(rows)
     ]
-    habits = _habits(script, task, settings, rows)
+    dry, worn = _dry(task, settings, rows), _worn(script, task, settings, rows)
     for draft in drafts:
         for token in draft.ids:
-            for habit in habits:
-                habit.append(draft.row, token)
+            dry.append(draft.row, token)
+            worn.append(draft.row, token)
     every = np.arange(rows)
     watched = np.asarray(task.watched, dtype=np.int64)
     strangers = np.asarray(task.strangers, dtype=np.int64)
@@ -137,9 +137,8 @@ def draw(
         guided, briefed, bare = sheet.scores()
         _ban(guided, script, task, drafts)
         guided[:, strangers] -= np.float32(settings.stranger_penalty)
-        for habit in habits:
-            habit.apply(guided)
-        tokens = sample(guided, settings, rng)
+        dry.apply(guided)
+        tokens = sample(guided, settings, rng, worn.losses)
         norm = log_sum_exp(briefed)
         log_p = briefed[every, tokens] - norm
         if bare is not None:
@@ -159,8 +158,8 @@ def draw(
                 draft.gain.append(float(gain[row]))
             if places is not None:
                 draft.watched.append(places[row])
-            for habit in habits:
-                habit.append(row, token)
+            dry.append(row, token)
+            worn.append(row, token)
             _look_for_end(draft, script, task)
             if draft.end == "open" and len(draft.ids) >= task.limit:
                 _finish(draft, script, "limit", task.line)
@@ -170,33 +169,27 @@ def draw(
         sheet.step(tokens)
 
 
-def _habits(script: Script, task: Task, settings: WriterSettings, rows: int) -> list[Dry | Worn]:
-    """What holds repetition down, as far as the settings want it."""
-    found: list[Dry | Worn] = []
-    if settings.dry_multiplier:
-        found.append(
-            Dry(
-                task.history,
-                rows,
-                task.breakers,
-                settings.dry_multiplier,
-                settings.dry_base,
-                settings.dry_allowed,
-            )
-        )
-    if settings.worn_penalty:
-        found.append(
-            Worn(
-                task.history,
-                rows,
-                script.engine.vocabulary,
-                task.breakers,
-                script.piece,
-                settings.worn_penalty,
-                settings.worn_free,
-            )
-        )
-    return found
+def _dry(task: Task, settings: WriterSettings, rows: int) -> Dry:
+    return Dry(
+        task.history if settings.dry_multiplier else (),
+        rows,
+        task.breakers,
+        settings.dry_multiplier,
+        settings.dry_base,
+        settings.dry_allowed,
+    )
+
+
+def _worn(script: Script, task: Task, settings: WriterSettings, rows: int) -> Worn:
+    return Worn(
+        task.history,
+        rows,
+        script.engine.vocabulary,
+        task.breakers,
+        script.piece,
+        settings.worn_penalty,
+        settings.worn_free,
+    )
 
 
 def _ban(scores: Scores, script: Script, task: Task, drafts: Sequence[Draft]) -> None:

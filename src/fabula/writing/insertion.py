@@ -8,6 +8,7 @@ need not be chosen, and are dropped where the text after the phrase limps.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,13 @@ from fabula.writing.sheet import Script, Sheet
 from fabula.writing.wishes import Want
 
 _DETERMINERS = frozenset("a an the his her my our their your its this that one some".split())
-# Only a name opens a text; a phrase needs some words before it.
+_COPULAS = frozenset("was were is am are so very too felt grew became".split())
+_UNDATED = re.compile(
+    r"(?:once|long|one|last|every|many|years|some|that|this|in|on|at|during|before|after)\b", re.I
+)
+_HOURS = re.compile(r"\b(?:midnight|noon|dawn|dusk|sunset|sunrise|nightfall|daybreak)\b", re.I)
+_DAYS = re.compile(r"\b(?:day|night|morning|evening|eve|afternoon)\b", re.I)
+# Only names and times open a text; a phrase needs some words before it.
 FIRST_PLACE = 3
 LEAST_AFTER = 4
 
@@ -31,16 +38,15 @@ class Form:
     """One way to say a phrase.
 
     Attributes:
-        ids: its tokens, in the middle of a sentence.
-        bare: it lacks its article, and so must follow a determiner; None where it may or may
-            not (a trait: "was shy", "the shy girl").
+        ids: its tokens, in the middle of a text.
+        after: words of which one must stand before it; None asks for none, and for no determiner.
         opening: whether it opens a sentence; None where it may or may not (a name).
         first: it opens the whole text.
     """
 
     ids: list[int]
-    bare: bool | None = False
-    opening: bool | None = None
+    after: frozenset[str] | None = None
+    opening: bool | None = False
     first: bool = False
 
     def fits(self, before: str | None) -> bool:
@@ -49,31 +55,56 @@ class Form:
             return before is None and self.first
         if not before.strip() or before.endswith("\n"):
             return False
-        opens = before.rstrip()[-1] in '"”.!?'
-        determined = before.strip().lower() in _DETERMINERS
-        return self.bare in (None, determined) and self.opening in (None, opens)
+        word = before.strip().lower()
+        if self.after is not None and word not in self.after:
+            return False
+        if self.after is None and word in _DETERMINERS:
+            return False
+        return self.opening in (None, before.rstrip()[-1] in '"”.!?')
+
+
+def _dated(time: str) -> str:
+    """A time with the preposition that it opens a sentence with: "in the 1920s"."""
+    if _UNDATED.match(time):
+        return time
+    if _HOURS.search(time):
+        return f"at {time}"
+    if not _DAYS.search(time) or "present" in time:
+        return f"in {time}"
+    return f"on the {time}" if time.startswith(("first ", "last ")) else f"on {time}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def forms(want: Want, script: Script, line: bool) -> list[Form]:
-    """The ways to say a wish: as given, to open a sentence, and after another determiner."""
+    """The ways to say a wish that fit somewhere in a sentence of its kind."""
+
+    def inside(text: str) -> list[int]:
+        return script.after_word(" " + text)
+
+    def at_first(text: str) -> Form:
+        # A line begins after its label and a space, a passage after a line end.
+        return Form(inside(text) if line else script.after_newline(text), first=True)
+
     phrase = want.phrase
     if want.kind == "name":
-        found = []
-        for name in dict.fromkeys((phrase, name_parts(phrase)[0])):
-            inside = script.after_word(" " + name)
-            # A line begins after its label and a space, a passage after a line end.
-            found.append(Form(inside if line else script.after_newline(name), first=True))
-            found.append(Form(inside))
-        return found
+        names = list(dict.fromkeys((phrase, name_parts(phrase)[0])))
+        return [form for n in names for form in (at_first(n), Form(inside(n), opening=None))]
+    if want.kind == "time":
+        return [at_first(_capital(_dated(phrase)))]
+    found = [Form(inside(phrase))]
     if want.kind == "trait":
-        return [Form(script.after_word(" " + phrase), bare=None, opening=False)]
-    found = [Form(script.after_word(" " + phrase), opening=False)]
+        found = [Form(inside(phrase), after=_COPULAS)]
+        if want.owner is not None:
+            found.append(Form(inside(f"{want.owner} was {phrase}"), opening=True))
+        return found
     if phrase[:1].islower():
-        opening = phrase[:1].upper() + phrase[1:]
-        found.append(Form(script.after_word(" " + opening), opening=True))
+        found.append(Form(inside(_capital(phrase)), opening=True))
     first, _, rest = phrase.partition(" ")
     if rest and first.lower() in _DETERMINERS:
-        found.append(Form(script.after_word(" " + rest), bare=True, opening=False))
+        found.append(Form(inside(rest), after=_DETERMINERS))
     return found
 
 
@@ -95,7 +126,7 @@ class Place:
 def places(
     drafts: Sequence[Draft], options: Sequence[Form], task: Task, script: Script, n: int
 ) -> list[Place]:
-    """The n places, over all drafts, where the forms' first tokens are likeliest.
+    """Where the forms' first tokens are likeliest: n places over all drafts, and the beginning.
 
     No place is so late that the task's limit leaves no room to go on.
     """
@@ -110,7 +141,10 @@ def places(
                     first = float(draft.watched[at][column[form.ids[0]]])
                     found.append(Place(first, number, at, form))
     # At equal likelihood the earlier place stands, so that the order is fixed.
-    return sorted(found, key=lambda p: (-p.first, p.draft, p.at))[:n]
+    found.sort(key=lambda p: (-p.first, p.draft, p.at))
+    # All drafts begin alike: one of them is enough to try what opens the text.
+    opened = {id(p.form): p for p in reversed(found) if p.at == 0}
+    return [*opened.values(), *[p for p in found if p.at][:n]]
 
 
 def _try(draft: Draft, place: Place, rows: int) -> tuple[Sheet, Draft]:

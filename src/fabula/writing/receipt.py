@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fabula.reading import find_name, find_phrase, find_place, point_of_view, read, read_arc
+from fabula.reading import find_name, find_phrase, find_place, point_of_view, read
 from fabula.reading.result import Reading
 from fabula.story import Brief, Receipt, Span, Wish
 from fabula.writing.choice import content
@@ -14,8 +14,6 @@ LENGTH_TOLERANCE = 0.15
 MOST_SPANS = 5
 # A theme or premise counts as kept if this share of its content words occurs.
 SHARE_OF_WORDS = 0.4
-# A curve no better than its shuffled self is noise; see `fabula.reading.arcs`.
-NOISE = 0.05
 
 
 def receipt(brief: Brief, text: str) -> Receipt:
@@ -38,13 +36,9 @@ def receipt(brief: Brief, text: str) -> Receipt:
         wishes.append(_spans("place", brief.setting.place, find_place(text, brief.setting.place)))
     if brief.setting is not None and brief.setting.time is not None:
         wishes.append(_time(brief.setting.time, text, reading))
-    for key in ("genre", "tone"):
+    for key in ("genre", "tone", "arc", "ending"):
         if (value := getattr(brief, key)) is not None:
             wishes.append(_label(key, value, getattr(reading.brief, key), reading))
-    if brief.arc is not None:
-        wishes.append(_arc(brief.arc, text))
-    if brief.ending is not None:
-        wishes.append(_label("ending", brief.ending, reading.brief.ending, reading))
     if brief.point_of_view is not None:
         wishes.append(_view(brief.point_of_view, text))
     wishes += [_spans("must include", m, find_phrase(text, m)) for m in brief.must_include]
@@ -101,19 +95,6 @@ def _label(wish: str, value: str, read_as: str | None, reading: Reading) -> Wish
     note = None if kept else f"reads as {read_as}" if read_as else "cannot be told"
     spans = _evidence(reading, wish, value)[:MOST_SPANS] if kept else []
     return Wish(wish=wish, value=value, kept=kept, spans=spans, note=note)
-
-
-def _arc(value: str, text: str) -> Wish:
-    arc = read_arc(text)
-    if arc is None:
-        return Wish(wish="arc", value=value, kept=False, note="too short for an arc")
-    kept = arc.order[0] == value
-    note = "fits best of the six" if kept else f"reads as {arc.order[0]}"
-    if not kept:
-        note += f", {value} is {arc.rank(value)} of 6"
-    if arc.p > NOISE:
-        note += "; not told from noise"
-    return Wish(wish="arc", value=value, kept=kept, note=note)
 
 
 def _view(value: str, text: str) -> Wish:

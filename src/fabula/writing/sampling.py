@@ -97,17 +97,31 @@ def survivors(scores: Scores, cuts: Cuts) -> tuple[npt.NDArray[np.int64], npt.ND
     return ids.astype(np.int64), np.where(alive, p, 0.0)
 
 
-def sample(scores: Scores, cuts: Cuts, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw one token a row, shape [rows]; exactly one random number is used for each row."""
+def sample(
+    scores: Scores, cuts: Cuts, rng: np.random.Generator, losses: Scores | None = None
+) -> npt.NDArray[np.int64]:
+    """Draw one token a row, shape [rows]; exactly one random number is used for each row.
+
+    Args:
+        scores: as for `survivors`.
+        cuts: the settings.
+        rng: the random numbers.
+        losses: taken off the scores of those that survived the cuts, [rows, vocabulary]; so they
+            reorder what the model holds for possible, and let nothing else in.
+    """
     chance = rng.random(len(scores))
-    if cuts.temperature == 0:
-        best: npt.NDArray[np.int64] = scores.argmax(axis=1)
-        return best
     ids, p = survivors(scores, cuts)
-    p = p / p[:, :1]
+    if losses is not None:
+        p = p * np.exp(-np.take_along_axis(losses, ids, axis=1))
+    if cuts.temperature == 0:
+        best = p.argmax(axis=1)
+        return np.take_along_axis(ids, best[:, None], axis=1)[:, 0]
+    p = p / p.max(axis=1, keepdims=True)
     if cuts.temperature != 1:
         p = p ** (1 / cuts.temperature)
     mass = np.cumsum(p, axis=1)
     place = (mass <= chance[:, None] * mass[:, -1:]).sum(axis=1)
-    place = np.minimum(place, np.count_nonzero(p, axis=1) - 1)
+    # Rounding may lead past the last survivor.
+    last = p.shape[1] - 1 - np.argmax(p[:, ::-1] > 0, axis=1)
+    place = np.minimum(place, last)
     return np.take_along_axis(ids, place[:, None], axis=1)[:, 0]

@@ -32,7 +32,8 @@ class Weights(Model):
     follows: float = 0.6
     point_of_view: float = 2.5
     tense: float = 0.4
-    arc: float = 0.5
+    arc: float = 0.3
+    reads: float = 0.4
     length: float = 0.8
     unfinished: float = 1.5
     repetition: float = 3.0

@@ -8,14 +8,14 @@ misses stays due.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fabula.reading.phrases import find_name, find_phrase, find_place
 from fabula.story import Brief, Outline, Span
 
-Kind = Literal["name", "place", "phrase", "trait"]
-_FINDERS = {"name": find_name, "place": find_place, "phrase": find_phrase, "trait": find_phrase}
+Kind = Literal["name", "place", "phrase", "trait", "time"]
+_FINDERS = {"name": find_name, "place": find_place}
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,17 @@ class Want:
         kind: what they are.
         phrase: the words.
         due: number of the beat by whose end they should have occurred.
+        owner: who has a trait: a name, or "I".
     """
 
     kind: Kind
     phrase: str
     due: int
+    owner: str | None = None
 
     def found(self, text: str) -> list[Span]:
         """Where the text has them."""
-        return _FINDERS[self.kind](text, self.phrase)
+        return _FINDERS.get(self.kind, find_phrase)(text, self.phrase)
 
 
 def spread(brief: Brief, beats: int, outline: Outline | None = None) -> list[Want]:
@@ -58,19 +60,27 @@ def spread(brief: Brief, beats: int, outline: Outline | None = None) -> list[Wan
     wants += [Want("phrase", m, _place(i, len(musts), beats)) for i, m in enumerate(musts)]
     if outline is None:
         return wants
-    wants = [Want(w.kind, w.phrase, _mentioned(w, outline, w.due)) for w in wants]
-    return wants + _traits(brief, wants, beats)
+    wants = [replace(w, due=_mentioned(w, outline, w.due)) for w in wants]
+    return [*_time(brief), *wants, *_traits(brief, wants, beats)]
+
+
+def _time(brief: Brief) -> list[Want]:
+    """When it happens, said at once; the outline has no times."""
+    time = brief.setting.time if brief.setting is not None else None
+    return [Want("time", time, 0)] if time else []
 
 
 def _traits(brief: Brief, wants: list[Want], beats: int) -> list[Want]:
     """A character's traits, one a beat, from where the name is due; the outline has none."""
     entry = {w.phrase: w.due for w in wants if w.kind == "name"}
+    lead = brief.protagonist
     found: dict[str, Want] = {}
     for character in brief.characters:
+        owner = "I" if _first(brief) and character is lead else character.name
         first = entry.get(character.name or "", 0)
         for number, trait in enumerate(character.traits):
             due = min(first + number, beats - 1)
-            found.setdefault(trait.casefold(), Want("trait", trait, due))
+            found.setdefault(trait.casefold(), Want("trait", trait, due, owner))
     return list(found.values())
 
 

@@ -2,7 +2,8 @@
 
 Small models fall in love with a word ("the clock looked at the clock"), which DRY does not see:
 no long run is repeated. Unlike the classic repetition penalty this one spares function words,
-names and punctuation, gives every word some free uses, and grows linearly after them.
+names and punctuation, gives every word some free uses, grows linearly after them, and only
+reorders the tokens that survive the cuts of sampling.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
-
-from fabula.engines.protocol import Scores
 
 SHORTEST = 4
 FUNCTION_WORDS = frozenset(
@@ -47,6 +46,9 @@ class Worn:
         piece: text of a token.
         penalty: taken off for each use after the free ones.
         free: uses of a word that cost nothing.
+
+    Attributes:
+        losses: what to take off each score, float32 [rows, vocabulary].
     """
 
     def __init__(
@@ -76,7 +78,3 @@ class Worn:
         uses = self.counts[row][token] = self.counts[row][token] + 1
         if uses >= self.free and self._counts(token):
             self.losses[row, token] += self.penalty
-
-    def apply(self, scores: Scores) -> None:
-        """Take the penalties off the scores, in place."""
-        scores -= self.losses

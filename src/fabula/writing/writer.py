@@ -8,6 +8,7 @@ Yang et al. 2022, *Re3*, for choosing among candidates).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from fabula.errors import FabulaError
 from fabula.reading.pov import point_of_view
 from fabula.story import (
     FREYTAG,
+    ROLES,
     Beat,
     Brief,
     Making,
@@ -27,7 +29,7 @@ from fabula.story import (
     render_outline,
 )
 from fabula.story.format import OUTLINE_HEADING, PREMISE_TAG
-from fabula.writing.choice import Scene, features, mood_wanted, past_share, score
+from fabula.writing.choice import Scene, features, labels_wanted, mood_wanted, past_share, score
 from fabula.writing.copying import sample_originals, words_of
 from fabula.writing.desk import Desk
 from fabula.writing.drafts import Draft, Task
@@ -43,6 +45,9 @@ Listener = Callable[[Event], None]
 # How the words of the sample corpus's training stories spread over Freytag's beats.
 SHARES = dict(zip(FREYTAG, (0.17, 0.24, 0.22, 0.17, 0.20), strict=True))
 MOST_SUMMARY = 1_000
+# Guidance may drive a small model to write the brief's own tags into the text.
+_TAGS = "Title|Place|Time|Genre|Tone|Arc|Ending|Point of view|Theme|Must include|Length|Premise"
+_TAG = re.compile(rf"(?:{_TAGS}|{'|'.join(r.capitalize() for r in ROLES)}):")
 
 
 class Writer:
@@ -214,6 +219,7 @@ class _Work:
             view=self.seen.point_of_view or (point_of_view(before)[0] if before else None),
             past=past_share(before) if before else None,
             mood=mood_wanted(self.seen, number, len(self.beats)),
+            labels=labels_wanted(self.seen, number == len(self.beats) - 1),
             words=words,
             before=before,
             named=self._named(summaries, before),
@@ -230,6 +236,7 @@ class _Work:
             strangers = [t for name, t in self.names.items() if name not in scene.named]
             task = replace(task, strangers=strangers)
         pool = self.desk.candidates(opening, task, rows, wants, rng)
+        pool = [d for d in pool if not _TAG.search(d.text)] or pool
         if not task.line:
             originals, least = sample_originals(), self.settings.copied_words + 1
             pool = [d for d in pool if not originals.longest_run(d.text, least)] or pool
