@@ -127,7 +127,7 @@ def test_other_settings_are_another_system_in_the_same_log(
     assert len(lines) == 4
     assert len({line.system for line in lines}) == 2
     first, second = read_stories(tmp_path / "s.jsonl", items)
-    assert first.name == f"{tiny_model.name}: temperature 0.8"
+    assert first.name == f"{tiny_model.name}: temperature {QUICK.temperature:g}"
     assert second.name == f"{tiny_model.name}: temperature 0.5"
 
 

@@ -37,6 +37,8 @@ def decide(doc: Document) -> tuple[str | None, float, list[int]]:
     # Of the train split's narrators the most modest says "I" in 24% of "I", "he", "she" and "they"
     # together; the wordiest third person, with its thoughts and letters, in 9%.
     mine = first if len(first) >= len(plural) else plural
+    if not mine and not third:  # a stray "you", too rare to tell anything
+        return None, 0.0, []
     share = len(mine) / (len(mine) + len(third))
     if len(mine) / narrated > SELDOM and share > LEAST_SHARE:
         return "first", _sure(share, 1 - share, LEAST_SHARE), mine
