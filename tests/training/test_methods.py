@@ -71,6 +71,35 @@ def test_qlora_keeps_every_linear_layer_in_four_bits(models: dict[str, Path], co
     assert len(adapters) == 2 * len(packed)
 
 
+def test_an_evaluation_leaves_the_gradients_of_qlora_as_they_were(
+    models: dict[str, Path], corpus: Path
+) -> None:
+    """bitsandbytes repacks 4-bit weights at evaluation on CPUs with AVX512_BF16 if it may."""
+    from fabula.training.heldout import HeldOut
+    from fabula.training.loss import choose
+    from fabula.training.models import add_adapter, load_base
+    from fabula.training.packing import collate
+    from fabula.training.tokenizer import open_tokenizer
+
+    data = recipe_data(corpus, base_model=str(models["llama"]), method="qlora")
+    recipe = Recipe.model_validate(data)
+    tokenizer = open_tokenizer(str(models["llama"]))
+    held_out = HeldOut(recipe, tokenizer, tokenizer.pad)
+    torch.manual_seed(0)
+    model = add_adapter(load_base(str(models["llama"]), recipe), recipe)
+    loss_of = choose(model, 700)
+    batch = collate([held_out.documents[:1]], tokenizer.pad, 0.0)
+
+    def gradients() -> list[Any]:
+        model.zero_grad()
+        loss_of(batch).backward()
+        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    before = gradients()
+    held_out.score(loss_of, model)
+    assert all(torch.equal(a, b) for a, b in zip(before, gradients(), strict=True))
+
+
 def test_an_adapter_opens_in_plain_peft_and_gives_the_loss_that_was_reported(
     models: dict[str, Path], corpus: Path, tmp_path: Path
 ) -> None:

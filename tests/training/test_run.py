@@ -17,6 +17,7 @@ from tiny_recipe import recipe_data
 
 from fabula.errors import FabulaError
 from fabula.training import checkpoint, run
+from fabula.training import models as models_room
 from fabula.training.recipe import Recipe
 from fabula.training.run import Announce, Outcome, train
 from fabula.training.trainer import StoryTrainer
@@ -197,6 +198,25 @@ def test_a_damaged_checkpoint_is_seen_and_the_one_before_it_used(
         start(tmp_path, data, resume=True)
 
 
+def test_bfloat16_learns_and_the_dtype_that_was_measured_stays_on_resume(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = recipe_data(corpus, dtype="auto", steps=6)
+    monkeypatch.setattr(models_room, "bfloat16_pays", lambda: True)
+    with monkeypatch.context() as patched:
+        stop_after(patched, 3)
+        start(tmp_path, data)
+    written = yaml.safe_load((tmp_path / "tiny" / "recipe.yaml").read_text())
+    assert written["dtype"] == "bfloat16"
+    monkeypatch.setattr(models_room, "bfloat16_pays", lambda: False)
+    outcome = start(tmp_path, data, resume=True)
+    written = yaml.safe_load((tmp_path / "tiny" / "recipe.yaml").read_text())
+    assert written["dtype"] == "bfloat16"
+    assert outcome.before is not None
+    assert outcome.after is not None
+    assert outcome.after.loss < outcome.before.loss - 0.05
+
+
 def test_old_checkpoints_go_and_the_newest_stay(corpus: Path, tmp_path: Path) -> None:
     outcome = start(tmp_path, recipe_data(corpus, checkpoint={"every": 1, "keep": 2}))
     names = [p.name for p in checkpoint.found(outcome.folder / "checkpoints")]
@@ -254,11 +274,11 @@ def test_accumulation_gives_the_same_losses_as_the_large_batch(
 def test_a_run_limited_by_time_ends_in_time_and_anneals_to_its_end(
     corpus: Path, tmp_path: Path
 ) -> None:
-    data = recipe_data(corpus, steps=None, max_minutes=0.05, evaluation={"max_documents": 0})
+    data = recipe_data(corpus, steps=None, max_minutes=0.02, evaluation={"max_documents": 0})
     data["schedule"] = {"name": "linear", "warmup": 0.1}
     outcome = start(tmp_path, data)
     assert outcome.finished
-    assert 3 <= outcome.counts.seconds < 10
+    assert 1.2 <= outcome.counts.seconds < 10
     lines = [json.loads(x) for x in (outcome.folder / "metrics.jsonl").read_text().splitlines()]
     rates = [line["learning_rate"] for line in lines]
     assert max(rates) > 5 * rates[-1]

@@ -52,6 +52,10 @@ def attend(
         [rows, width, heads, size], and None for the weights that nobody asked for.
     """
     rows, heads, width, _ = query.shape
+    kind = value.dtype
+    # On CPUs PyTorch's bfloat16 kernel is no faster, and keeps code for every length it meets.
+    inner = torch.float32 if query.device.type == "cpu" else kind
+    query, key, value = query.to(inner), key.to(inner), value.to(inner)
     groups = heads // key.shape[1]
     if groups > 1:
         key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
@@ -65,8 +69,8 @@ def attend(
             back = torch.arange(q.shape[1], device=q.device)
             distance = back[:, None] - back[None, :]
             mask = ((distance >= 0) & (distance < sliding_window))[None, None]
-        out.append(
-            scaled_dot_product_attention(
+        with torch.autocast(q.device.type, enabled=False):
+            attended = scaled_dot_product_attention(
                 q[None],
                 k[None],
                 v[None],
@@ -74,9 +78,9 @@ def attend(
                 dropout_p=dropout,
                 scale=scaling,
                 is_causal=mask is None,
-            )[0]
-        )
-    joined = torch.cat(out, dim=1).transpose(0, 1)
+            )
+        out.append(attended[0])
+    joined = torch.cat(out, dim=1).transpose(0, 1).to(kind)
     return joined.reshape(rows, width, heads, -1), None
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fabula.errors import FabulaError
 from fabula.training import attention
-from fabula.training.packing import Batch
+from fabula.training.packing import ALIGNMENT, Batch
 
 SLICE = 512
 """Tokens whose scores are held at once."""
@@ -122,17 +122,21 @@ class LossOf:
         return {**inputs, "use_cache": False}
 
     def _scored(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """(hidden states or scores, target, weight) of the tokens that count."""
+        """(hidden states or scores, target, weight) of the tokens that count.
+
+        Repeated to a multiple of `ALIGNMENT` by tokens of weight 0, so that shapes are few.
+        """
         if self.fused:
             out = self.inner.base_model(**self._inputs(batch)).last_hidden_state
         else:
             out = self.inner(**self._inputs(batch)).logits
-        counts = batch["weights"].flatten() > 0
-        flat = out.flatten(0, 1)
         target, weight = batch["targets"].flatten(), batch["weights"].flatten()
-        if counts.all():
-            return flat, target, weight
-        return flat[counts], target[counts], weight[counts]
+        counts = torch.nonzero(weight).flatten()
+        number = counts.shape[0]
+        counts = nn.functional.pad(counts, (0, -number % ALIGNMENT))
+        weight = weight[counts]
+        weight[number:] = 0
+        return out.flatten(0, 1)[counts], target[counts], weight
 
     def __call__(self, batch: Batch) -> Tensor:
         """Weighted sum over the batch's tokens, nats."""
@@ -146,7 +150,7 @@ class LossOf:
     @torch.no_grad()
     def each(self, batch: Batch) -> Tensor:
         """Loss of each token that counts, in order, nats, shape [tokens]."""
-        out, target, _ = self._scored(batch)
+        out, target, weight = self._scored(batch)
         head = self.inner.get_output_embeddings() if self.fused else nn.Identity()
         parts = [
             nn.functional.cross_entropy(
@@ -154,7 +158,7 @@ class LossOf:
             )
             for i in range(0, out.shape[0], SLICE)
         ]
-        return torch.cat(parts)
+        return torch.cat(parts)[weight > 0]
 
 
 def _packed(ids: list[list[int]], device: torch.device) -> Batch:

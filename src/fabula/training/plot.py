@@ -12,9 +12,12 @@ from fabula.story.files import write_atomic
 INK, TRAIN, HELD_OUT, RATE = "#2b2b33", "#4c72b0", "#c44e52", "#8f8f99"
 
 
-def smooth(values: list[float], share: float = 0.95) -> list[float]:
-    """Exponential moving average, corrected for its start (Adam's correction)."""
-    mean, weight, smoothed = 0.0, 0.0, []
+def smooth(values: list[float]) -> list[float]:
+    """Exponential moving average over about a thirtieth of the values, corrected for its start."""
+    span = max(3.0, len(values) / 30)
+    share = 1 - 2 / (span + 1)
+    mean, weight = 0.0, 0.0
+    smoothed: list[float] = []
     for value in values:
         mean = share * mean + (1 - share) * value
         weight = share * weight + (1 - share)
