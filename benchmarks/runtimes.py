@@ -1,7 +1,7 @@
 """The runtimes that could carry the embedded engine, measured side by side.
 
     python benchmarks/runtimes.py                        # ours, a numpy loop, transformers
-    python benchmarks/runtimes.py --peers /tmp/peers     # llama.cpp and onnxruntime-genai as well
+    python benchmarks/runtimes.py --peers build/peers     # llama.cpp and onnxruntime-genai as well
     python benchmarks/runtimes.py --model FOLDER --threads 1
 
 All of them run the same weights (random ones in the shape of recipes/embedded.yaml, or those of
@@ -9,10 +9,10 @@ All of them run the same weights (random ones in the shape of recipes/embedded.y
 The peers are for this benchmark only, and live in an environment of their own that also sees
 ours:
 
-    python -m venv /tmp/peers
-    /tmp/peers/bin/pip install xllamacpp gguf onnxruntime-genai onnx-ir
+    python -m venv build/peers
+    build/peers/bin/pip install xllamacpp gguf onnxruntime-genai onnx-ir
     python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
-        > /tmp/peers/lib/python3.11/site-packages/ours.pth
+        > build/peers/lib/python3.11/site-packages/ours.pth
 
 Columns: tokens a second, alone and for eight rows that share the prefix, best of --repeats runs
 of 120 steps in each of --rounds processes; the same per second of processor time, which other

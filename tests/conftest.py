@@ -56,6 +56,18 @@ def save_model(folder: Path, config: Any) -> None:
     model.save_pretrained(folder)
 
 
+LLAMA_SHAPE: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+}
 LLAMA_TOKENS = {"bos_token": "<|begin|>", "eos_token": "<|end|>", "pad_token": "<|pad|>"}
 
 
@@ -67,19 +79,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fabula.engines.graph import write_graph
 
     folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        intermediate_size=176,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=2,
-    )
+    config = LlamaConfig(**LLAMA_SHAPE, tie_word_embeddings=True)
     save_model(folder, config)
     save_tokenizer(folder, LLAMA_TOKENS)
     write_graph(folder)
@@ -92,19 +92,7 @@ def tiny_mistral(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import MistralConfig
 
     folder = tmp_path_factory.mktemp("models") / "tiny-mistral"
-    config = MistralConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        intermediate_size=176,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        sliding_window=32,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=2,
-    )
+    config = MistralConfig(**LLAMA_SHAPE, sliding_window=32)
     save_model(folder, config)
     save_tokenizer(folder, LLAMA_TOKENS)
     return folder

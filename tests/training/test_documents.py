@@ -108,7 +108,7 @@ def test_nothing_left_out_is_the_rendering_of_the_corpus() -> None:
     premise, outline, passages = parse_completion(completion)
     assert premise is None
     assert outline == example.outline
-    assert tuple(passages) == example.passages
+    assert passages == example.passages
 
 
 @settings(max_examples=60, deadline=None)
@@ -135,7 +135,7 @@ def test_what_is_left_stays_true(
     prompt, completion = vary(example, chances, random.Random(seed))
     brief = parse_brief(prompt)
     premise, outline, passages = parse_completion(completion)
-    assert tuple(passages) == example.passages
+    assert passages == example.passages
     assert outline in (None, example.outline)
     assert [brief.premise, premise].count(None) >= 1
     assert {brief.premise, premise} <= {None, example.premise}

@@ -26,6 +26,7 @@ VOWELS = "aeiouAEIOU"
 class Example(Model):
     """One training example, before it is rendered."""
 
+    id: str = ""
     brief: Brief
     premise: str | None = None
     outline: Outline | None = None
@@ -35,6 +36,11 @@ class Example(Model):
     def text(self) -> str:
         """The story's text."""
         return "\n\n".join(p.text for p in self.passages)
+
+    @property
+    def words(self) -> int:
+        """Words of the passages, parted by white space."""
+        return sum(len(p.text.split()) for p in self.passages)
 
 
 def given_name(name: str) -> str | None:
@@ -85,6 +91,7 @@ def _map_text(example: Example, change: Callable[[str], str]) -> Example:
     if brief.setting is not None and brief.setting.place is not None:
         update["setting"] = brief.setting.model_copy(update={"place": change(brief.setting.place)})
     return Example(
+        id=example.id,
         brief=brief.model_copy(update=update),
         premise=change(example.premise) if example.premise is not None else None,
         outline=None

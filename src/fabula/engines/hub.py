@@ -35,20 +35,20 @@ def explain(error: BaseException, model: str) -> FabulaError:
     """What the hub client's error means, and what to do about it."""
     from huggingface_hub import errors
 
-    causes = _causes(error)
-    if any(isinstance(e, errors.GatedRepoError) for e in causes):
+    chain = causes(error)
+    if any(isinstance(e, errors.GatedRepoError) for e in chain):
         return FabulaError(
             f"The model '{model}' is gated: accept its licence at https://huggingface.co/{model}, "
             "then log in with `hf auth login`."
         )
-    if any(isinstance(e, errors.RepositoryNotFoundError) for e in causes):
+    if any(isinstance(e, errors.RepositoryNotFoundError) for e in chain):
         return FabulaError(
             f"'{model}' is neither a folder here nor a model on the hub; check the spelling, or "
             "log in with `hf auth login` if it is private."
         )
-    if any(isinstance(e, errors.HFValidationError) for e in causes):
+    if any(isinstance(e, errors.HFValidationError) for e in chain):
         return FabulaError(f"'{model}' is neither a folder here nor a possible hub id.")
-    if any(isinstance(e, errors.OfflineModeIsEnabled) for e in causes):
+    if any(isinstance(e, errors.OfflineModeIsEnabled) for e in chain):
         why = "the hub is switched off (HF_HUB_OFFLINE)"
     else:
         why = "the hub cannot be reached"
@@ -58,7 +58,8 @@ def explain(error: BaseException, model: str) -> FabulaError:
     )
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def causes(error: BaseException) -> list[BaseException]:
+    """An error and all that it came from, outermost first."""
     found: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in found:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from fabula.corpus.augment import Example
 from fabula.errors import FabulaError
 from fabula.story import Brief, Outline, Passage, Setting, render_brief, render_completion
 from fabula.training.recipe import Augmentation
@@ -20,22 +20,6 @@ from fabula.training.recipe import Augmentation
 IGNORED = -100
 """Label of a token that is not learnt."""
 Ids = list[int]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One story of a corpus. The premise stands here and not in the brief."""
-
-    id: str
-    brief: Brief
-    premise: str | None
-    outline: Outline | None
-    passages: tuple[Passage, ...]
-
-    @property
-    def words(self) -> int:
-        """Words of the passages, parted by white space."""
-        return sum(len(p.text.split()) for p in self.passages)
 
 
 class Encoder(Protocol):
@@ -49,7 +33,7 @@ class Encoder(Protocol):
 
 
 def example_from_row(row: dict[str, Any], where: str) -> Example:
-    """Read an example from a row of the corpus.
+    """Read an example from a row of the corpus; its premise stands beside the brief, not in it.
 
     Raises:
         FabulaError: the row is not what `fabula prepare` writes.
@@ -58,7 +42,7 @@ def example_from_row(row: dict[str, Any], where: str) -> Example:
         brief = Brief.model_validate_json(row["brief"])
         premise = row["premise"] if row["premise"] is not None else brief.premise
         outline = Outline.model_validate({"beats": row["outline"]}) if row["outline"] else None
-        passages = tuple(Passage.model_validate(p) for p in row["passages"])
+        passages = [Passage.model_validate(p) for p in row["passages"]]
     except (KeyError, TypeError, ValueError) as error:
         known = error.errors()[0] if isinstance(error, ValidationError) else None
         at = ".".join(map(str, known["loc"])) if known else ""
@@ -67,7 +51,13 @@ def example_from_row(row: dict[str, Any], where: str) -> Example:
             f"{where}, row '{row.get('id')}': not a story of a prepared corpus ({reason}); "
             "make the corpus again with 'fabula prepare'."
         ) from None
-    return Example(str(row["id"]), _without_premise(brief), premise, outline, passages)
+    return Example(
+        id=str(row["id"]),
+        brief=_without_premise(brief),
+        premise=premise,
+        outline=outline,
+        passages=passages,
+    )
 
 
 def _without_premise(brief: Brief) -> Brief:
@@ -77,7 +67,7 @@ def _without_premise(brief: Brief) -> Brief:
 def render(example: Example) -> tuple[str, str]:
     """Prompt and completion as the corpus has them: a known premise stands in the brief."""
     brief = example.brief.model_copy(update={"premise": example.premise})
-    return render_brief(brief), render_completion(example.outline, list(example.passages))
+    return render_brief(brief), render_completion(example.outline, example.passages)
 
 
 def _drop_wishes(brief: Brief, chance: float, rng: random.Random) -> Brief:
@@ -118,8 +108,8 @@ def vary(example: Example, settings: Augmentation, rng: random.Random) -> tuple[
     elif rng.random() < settings.write_premise:
         # What tells of earlier parts is context, and not for a model to make up.
         premise, written = (None, premise) if not _is_part(premise) else (premise, None)
-    prompt, _ = render(replace(example, brief=brief, premise=premise))
-    return prompt, render_completion(outline, list(example.passages), written)
+    prompt, _ = render(example.model_copy(update={"brief": brief, "premise": premise}))
+    return prompt, render_completion(outline, example.passages, written)
 
 
 def _is_part(premise: str | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fabula.engines.hub import causes
 from fabula.errors import FabulaError
 
 
@@ -17,8 +18,9 @@ def explain_load(error: Exception, source: str, what: str) -> FabulaError:
     """
     if isinstance(error, FabulaError):
         return error
-    names = {type(e).__name__ for e in _chain(error)}
-    text = " ".join(str(e) for e in _chain(error))
+    chain = causes(error)
+    names = {type(e).__name__ for e in chain}
+    text = " ".join(str(e) for e in chain)
     if Path(source).exists():
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else names.pop()
         return FabulaError(
@@ -40,11 +42,3 @@ def explain_load(error: Exception, source: str, what: str) -> FabulaError:
         f"{source} is no folder here, and the hub cannot be reached and has left no copy; go "
         "online, or give the path of a model folder."
     )
-
-
-def _chain(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset
 
+from fabula.corpus.augment import AugmentSettings, Example, augment
 from fabula.errors import FabulaError
-from fabula.training.documents import IGNORED, Encoder, Example, encode_documents, vary
-from fabula.training.recipe import Augmentation, Recipe
+from fabula.training.documents import IGNORED, Encoder, encode_documents, vary
+from fabula.training.recipe import Recipe
 from fabula.training.sources import Examples
 
 WINDOW = 512
@@ -122,36 +123,6 @@ def collate(rows: list[list[Document]], pad: int, prompt_weight: float) -> Batch
     return {"input_ids": ids, "position_ids": positions, "targets": targets, "weights": weights}
 
 
-def _augmented(example: Example, settings: Augmentation, rng: random.Random) -> Example:
-    if not (
-        settings.wish_for_things
-        or settings.rename_characters
-        or settings.swap_place
-        or settings.swap_thing
-    ):
-        return example
-    from fabula.corpus import augment as room
-
-    changed = room.augment(
-        room.Example(
-            brief=example.brief,
-            premise=example.premise,
-            outline=example.outline,
-            passages=list(example.passages),
-        ),
-        rng,
-        room.AugmentSettings(
-            wish_for_things=settings.wish_for_things,
-            rename_characters=settings.rename_characters,
-            swap_place=settings.swap_place,
-            swap_thing=settings.swap_thing,
-        ),
-    )
-    return Example(
-        example.id, changed.brief, changed.premise, changed.outline, tuple(changed.passages)
-    )
-
-
 class Deck:
     """All sources of a recipe, in the order of each epoch."""
 
@@ -159,6 +130,8 @@ class Deck:
         self.sources = sources
         self.seed = recipe.seed
         self.augmentation = recipe.augmentation
+        rates = {name: getattr(recipe.augmentation, name) for name in AugmentSettings.model_fields}
+        self.changes = AugmentSettings(**rates) if any(rates.values()) else None
         self._order: tuple[int, list[tuple[int, int]]] = (-1, [])
         if not self.order(0):
             raise FabulaError("The recipe's data hold no story; give a corpus or a higher repeat.")
@@ -187,7 +160,9 @@ class Deck:
         rows = []
         for i, (source, _) in enumerate(entries):
             rng = random.Random(f"{self.seed}/{epoch}/{first + i}")
-            example = _augmented(found[i], self.augmentation, rng)
+            example = found[i]
+            if self.changes is not None:
+                example = augment(example, rng, self.changes)
             rows.append((example.id, source, *vary(example, self.augmentation, rng)))
         return rows
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from fabula.corpus.augment import Example
 from fabula.errors import FabulaError, MissingExtra
 from fabula.story.sample import LabelledStory, load_sample
-from fabula.training.documents import Example, example_from_row
+from fabula.training.documents import example_from_row
 
 SAMPLE = "sample"
 COLUMNS = ["id", "brief", "premise", "outline", "passages", "source", "licence"]
@@ -46,7 +47,13 @@ class SampleExamples:
             story = self._stories[row]
             brief = story.brief.model_copy(update={"premise": None})
             found.append(
-                Example(story.id, brief, story.premise, story.outline, tuple(story.passages))
+                Example(
+                    id=story.id,
+                    brief=brief,
+                    premise=story.premise,
+                    outline=story.outline,
+                    passages=story.passages,
+                )
             )
         return found
 
