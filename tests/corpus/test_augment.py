@@ -6,6 +6,7 @@ import random
 import re
 
 import pytest
+from fabula.corpus.nouns import PLACES, THINGS
 
 from fabula.corpus.augment import (
     AugmentSettings,
@@ -19,7 +20,6 @@ from fabula.corpus.augment import (
     wish_for_things,
 )
 from fabula.corpus.names import FEMALE, GENDER, MALE, POOLS
-from fabula.corpus.nouns import PLACES, THINGS
 from fabula.story import Brief, Character, Passage, Setting
 from fabula.story.sample import load_sample
 

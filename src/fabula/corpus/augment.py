@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable
 
 from fabula.corpus.names import GENDER, POOLS, TITLES
-from fabula.corpus.nouns import PLACES, THINGS
 from fabula.story import Beat, Brief, Outline, Passage
 from fabula.story.brief import Model
+from fabula.story.stock import PLACES, THINGS
 
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
 _HE = re.compile(r"\b(?:he|him|his|himself)\b", re.IGNORECASE)

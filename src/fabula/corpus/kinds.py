@@ -16,11 +16,14 @@ from fabula.corpus.layouts import (
     sample_rows,
     text_files,
     text_rows,
+    tree_files,
+    tree_rows,
 )
 from fabula.corpus.published import wp_files, wp_rows
 from fabula.corpus.source import Row, Source
 from fabula.corpus.tables import csv_rows, jsonl_rows, parquet_rows
 from fabula.errors import FabulaError
+from fabula.story.trees import SUFFIX, own_trees
 
 KINDS = {
     "sample": "the original stories in this package, with gold labels",
@@ -31,12 +34,14 @@ KINDS = {
     "text": "a text file, or a folder of .txt files, one story each",
     "fairytale": "JSON lines in FairytaleQA's layout: title, sections, questions",
     "gold": "JSON lines in the format of our own labelled stories",
+    "trees": "'trees', the story trees in this package, or a folder of .tree files",
 }
 UNKNOWN_LICENCE = "unknown; say it with --licence"
 RESEARCH_LICENCE = "research only (text of Reddit's users)"
+_SAMPLE = files("fabula.data").joinpath("original.jsonl")
 _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv",
-    ".parquet": "parquet", ".txt": "text",
+    ".parquet": "parquet", ".txt": "text", SUFFIX: "trees",
 }  # fmt: skip
 
 
@@ -55,6 +60,8 @@ def recognise(path: Path) -> str:
             raise FabulaError(f"{path}: {error.strerror or error}.") from None
         if any(re.fullmatch(r"(train|valid|test)\.wp_(source|target)", n) for n in names):
             return "writingprompts"
+        if any(path.rglob(f"*{SUFFIX}")):
+            return "trees"
         return "text"
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".xz", ".bz2")]
     kind = _SUFFIXES.get(suffixes[-1]) if suffixes else None
@@ -74,7 +81,7 @@ def open_source(
     mapping: dict[str, str] | None = None,
     licences: dict[str, str] | None = None,
 ) -> Source:
-    """A source from the command line: ``sample``, ``PATH`` or ``KIND:PATH``.
+    """A source from the command line: ``sample``, ``trees``, ``PATH`` or ``KIND:PATH``.
 
     Args:
         argument: what was typed.
@@ -89,8 +96,8 @@ def open_source(
     head, colon, rest = argument.partition(":")
     if colon and head in KINDS:
         kind, argument = head, rest
-    elif argument == "sample" and kind is None:
-        kind = "sample"
+    elif argument in ("sample", "trees") and kind is None and not Path(argument).exists():
+        kind = argument
     elif colon and not Path(argument).exists() and re.fullmatch(r"[a-z]{3,}", head):
         near = difflib.get_close_matches(head, KINDS, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
@@ -99,22 +106,24 @@ def open_source(
         )
     if kind is not None and kind not in KINDS:
         raise FabulaError(f"'{kind}' is not a kind of source; it is one of: {', '.join(KINDS)}.")
-    if kind == "sample":
-        path = Path(str(files("fabula.data").joinpath("original.jsonl")))
+    ours = kind == "sample" or (kind == "trees" and argument == "trees")
+    if ours:
+        path = own_trees() if kind == "trees" else Path(str(_SAMPLE))
     else:
         path = Path(argument)
         if kind is None:
             kind = recognise(path)
         elif not path.exists():
             raise FabulaError(f"{path}: no such file or folder.")
+    assert kind is not None
     name = _name(path, "sample" if kind == "sample" else None, taken)
     licences = licences or {}
-    licence = licences.get(name) or licences.get("") or _licence(kind, name)
+    licence = licences.get(name) or licences.get("") or _licence(ours, kind, name)
     return Source(kind, name, _files(kind, path), licence, _rows(kind, path, mapping or {}))
 
 
-def _licence(kind: str, name: str) -> str:
-    if kind == "sample":
+def _licence(ours: bool, kind: str, name: str) -> str:
+    if ours:
         return "Apache-2.0"
     if kind == "writingprompts" or "writingprompts" in name:
         return RESEARCH_LICENCE
@@ -135,6 +144,8 @@ def _name(path: Path, given: str | None, taken: set[str]) -> str:
 def _files(kind: str, path: Path) -> list[Path]:
     if kind == "writingprompts":
         return wp_files(path)
+    if kind == "trees":
+        return tree_files(path)
     return text_files(path) if kind == "text" else [path]
 
 
@@ -149,5 +160,6 @@ def _rows(kind: str, path: Path, mapping: dict[str, str]) -> Callable[[], Iterat
         "text": text_rows,
         "fairytale": fairytale_rows,
         "gold": gold_rows,
+        "trees": tree_rows,
     }
     return partial(plain[kind], path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from fabula.corpus.lines import read_lines
 from fabula.corpus.source import Row
 from fabula.corpus.tables import json_records
 from fabula.errors import FabulaError
+from fabula.story import read_text
 from fabula.story.sample import LabelledStory, load_sample, split_of
+from fabula.story.trees import ARC_TURNS, SUFFIX, held_out, parse_tree, walk
 
 
 def sample_rows() -> Iterator[Row]:
@@ -50,6 +53,32 @@ def gold_rows(path: Path) -> Iterator[Row]:
             yield Row(origin=origin, reason=f"gold labels: {place}: {first['msg'][:80]}")
             continue
         yield _gold_row(story, origin, None)
+
+
+def tree_files(path: Path) -> list[Path]:
+    """The story trees of a folder, or the one that is named.
+
+    Raises:
+        FabulaError: the folder has none.
+    """
+    found = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    if not found:
+        raise FabulaError(f"{path}: there are no story trees (*{SUFFIX}) in it.")
+    return found
+
+
+def tree_rows(path: Path) -> Iterator[Row]:
+    """One walk along each arc of each story tree, labelled by what was asked for.
+
+    Raises:
+        FabulaError: a tree is not well formed.
+    """
+    for file in tree_files(path):
+        tree = parse_tree(read_text(file), str(file))
+        for arc in ARC_TURNS:
+            story = walk(tree, arc, random.Random(f"{tree.name}/{arc}"))
+            split = "valid" if held_out(tree) else "train"
+            yield _gold_row(story, f"{file.name}: {arc}", split)
 
 
 def fairytale_rows(path: Path) -> Iterator[Row]:

@@ -30,6 +30,7 @@ def document_lengths(position_ids: torch.Tensor) -> torch.Tensor:
     return (ends - starts).view(1, 1, 1, -1)
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend(
     module: torch.nn.Module,
     query: torch.Tensor,

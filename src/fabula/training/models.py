@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -253,3 +255,21 @@ def count(model: nn.Module) -> tuple[int, int]:
         total += size
         learns += size if parameter.requires_grad else 0
     return learns, total
+
+
+def compile_layers(inner: Any) -> None:
+    """Compile each layer of the decoder; its attention, whose shapes always differ, stays eager.
+
+    Raises:
+        FabulaError: there is no C++ compiler, or the architecture's layers are not in a list.
+    """
+    layers = next((m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) > 0), None)
+    if layers is None:
+        raise FabulaError(f"{type(inner).__name__} has no list of layers; set compile: false.")
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise FabulaError("'compile: true' needs a C++ compiler (g++); set compile: false.")
+    dynamo: Any = importlib.import_module("torch._dynamo")
+    # All layers share their code, and training and evaluation differ in dtype and gradients.
+    dynamo.config.recompile_limit = max(dynamo.config.recompile_limit, 8 * len(layers))
+    for layer in layers:
+        layer.compile(dynamic=True)

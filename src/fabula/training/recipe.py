@@ -194,6 +194,7 @@ class Recipe(Part):
         micro_batch_size: rows computed at once (packed: as many tokens as so many rows hold).
         batch_size: rows of one optimiser step; a multiple of micro_batch_size.
         loss_on_prompt: weight of the prompt's tokens in the loss; 0 learns the completion only.
+        compile: fuse the small operations of each layer (torch.compile; needs a C++ compiler).
         save_dtype: of the final weights of a full run.
         report_to: trackers of the Trainer: tensorboard, wandb, mlflow, trackio.
         log_every: steps between lines of metrics.jsonl.
@@ -224,6 +225,7 @@ class Recipe(Part):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     save_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
+    compile: bool = False
     report_to: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = []
     log_every: Positive = 1
     sample_brief: dict[str, Any] | None = None

@@ -144,6 +144,8 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
     if recipe.gradient_checkpointing:
         models.recompute_activations(loss_of.inner)
         loss_of.inner.enable_input_require_grads()
+    if recipe.compile:
+        models.compile_layers(loss_of.inner)
     if last is not None:
         checkpoint.load_weights(last, model)
         announce.note(f"Going on from step {counts.step} ({last}).")

@@ -1,8 +1,9 @@
-"""Where examples come from: the Parquet files of a prepared corpus, or the sample."""
+"""Where examples come from: a prepared corpus's Parquet files, the sample, or story trees."""
 
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,9 +11,13 @@ from typing import Any, Protocol
 from fabula.corpus.augment import Example
 from fabula.errors import FabulaError, MissingExtra
 from fabula.story.sample import LabelledStory, load_sample
+from fabula.story.trees import ARC_TURNS, SUFFIX, held_out, load_trees, own_trees, walk
 from fabula.training.documents import example_from_row
 
 SAMPLE = "sample"
+TREES = "trees"
+WALKS = 600
+"""Walks through one story tree that an epoch may see; each row number is another walk."""
 COLUMNS = ["id", "brief", "premise", "outline", "passages", "source", "licence"]
 
 
@@ -44,18 +49,18 @@ class SampleExamples:
         """The examples at the given row numbers."""
         found = []
         for row in rows:
-            story = self._stories[row]
-            brief = story.brief.model_copy(update={"premise": None})
-            found.append(
-                Example(
-                    id=story.id,
-                    brief=brief,
-                    premise=story.premise,
-                    outline=story.outline,
-                    passages=story.passages,
-                )
-            )
+            found.append(_labelled(self._stories[row]))
         return found
+
+
+def _labelled(story: LabelledStory) -> Example:
+    return Example(
+        id=story.id,
+        brief=story.brief.model_copy(update={"premise": None}),
+        premise=story.premise,
+        outline=story.outline,
+        passages=story.passages,
+    )
 
 
 class ParquetExamples:
@@ -106,6 +111,36 @@ class ParquetExamples:
         return [example_from_row(row, str(self.path)) for row in found]
 
 
+class TreeExamples:
+    """Walks through story trees: `WALKS` a tree for training, one an arc for measuring.
+
+    Some trees are held out whole (`fabula.story.trees.held_out`), for valid and test alike.
+
+    Raises:
+        FabulaError: a tree is not well formed.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.name = f"{folder.name} ({split})"
+        self.licences = ["Apache-2.0"]
+        self._trees = [t for t in load_trees(folder) if held_out(t) == (split != "train")]
+        self._arcs = list(ARC_TURNS)
+        self._walks = WALKS if split == "train" else len(self._arcs)
+
+    def __len__(self) -> int:
+        return len(self._trees) * self._walks
+
+    def read(self, rows: Sequence[int]) -> list[Example]:
+        """The walks of the given row numbers; the same number is the same walk."""
+        found = []
+        for row in rows:
+            tree = self._trees[row % len(self._trees)]
+            arc = self._arcs[row // len(self._trees) % len(self._arcs)]
+            story = walk(tree, arc, random.Random(f"{tree.name}/{row}"))
+            found.append(_labelled(story))
+        return found
+
+
 def open_split(corpus: str, split: str) -> Examples:
     """Open one split of a corpus.
 
@@ -114,7 +149,12 @@ def open_split(corpus: str, split: str) -> Examples:
     """
     if corpus == SAMPLE:
         return SampleExamples(split)
-    return ParquetExamples(Path(corpus).expanduser(), split)
+    if corpus == TREES:
+        return TreeExamples(own_trees(), split)
+    folder = Path(corpus).expanduser()
+    if folder.is_dir() and next(folder.rglob(f"*{SUFFIX}"), None) is not None:
+        return TreeExamples(folder, split)
+    return ParquetExamples(folder, split)
 
 
 def manifest_digest(corpus: str) -> str | None:
