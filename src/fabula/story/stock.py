@@ -196,33 +196,35 @@ _SHOWN = (
     "{Name} was still {trait}.",
     "{Name} was as {trait} as ever.",
     "{Name} stayed {trait} even now.",
-    "It was the {trait} side of {him}.",
 )
 _SHOWN_FIRST = (
     "I was still {trait}.",
     "I was as {trait} as ever.",
     "I stayed {trait} even now.",
-    "It was the {trait} side of me.",
 )
-_HIM = {"she": "her", "he": "him", "they": "them"}
 
 
-def _say(forms: tuple[str, ...], trait: str, name: str, pronoun: str, rng: random.Random) -> str:
+def _say(forms: tuple[str, ...], trait: str, name: str, rng: random.Random) -> str:
     return rng.choice(forms).format(
         Name=name,
         name=name,
         trait=trait,
         **{"a trait": f"{'an' if trait[0] in 'aeiou' else 'a'} {trait}"},
         person=rng.choice(("soul", "person")),
-        him=_HIM[pronoun],
     )
 
 
-def tell(trait: str, name: str, pronoun: str, first: bool, rng: random.Random) -> str:
+def tell(trait: str, name: str, first: bool, rng: random.Random) -> str:
     """A sentence that says the trait of the hero."""
-    return _say(_TOLD_FIRST if first else _TOLD, trait, name, pronoun, rng)
+    return _say(_TOLD_FIRST if first else _TOLD, trait, name, rng)
 
 
-def show(trait: str, name: str, pronoun: str, first: bool, rng: random.Random) -> str:
+def show(trait: str, name: str, first: bool, rng: random.Random) -> str:
     """A sentence that says it again, later."""
-    return _say(_SHOWN_FIRST if first else _SHOWN, trait, name, pronoun, rng)
+    return _say(_SHOWN_FIRST if first else _SHOWN, trait, name, rng)
+
+
+def stock_words() -> str:
+    """Everything in the stock, as one text: words that stories may be told in."""
+    things = (*PLACES, *THINGS, *QUALITIES, *_MORE_THINGS, *_MORE_PLACES)
+    return " ".join((*things, *_PLACE_QUALITIES, *_PLACE_TAILS, *TRAITS))

@@ -45,7 +45,7 @@ _SLOT = re.compile(r"\{(?:(a|the|A|The) )?(place|thing|thing2|trait|trait again)
 _VAGUE = re.compile(r"\b(?<!\{)(the) (thing2?|place)\b(?!\})")
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _TAIL = re.compile(r" (?:by|in|on|at|near|under|above|beside|behind|below|between) .*")
-_PERSON = re.compile(r"(?P<name>[^(,]+?) \((?P<pronoun>she|he|they)\)(?:, (?P<who>.+))?")
+_PERSON = re.compile(r"(?P<name>[^(,]+?) \((?:she|he|they)\)(?:, .+)?")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ class Tree:
 
     Attributes:
         people: (role, name) of hero, friend and foe.
-        pronoun: the hero's: she, he or they.
         places, times, things, seconds: what may fill the slots; an empty tuple is "any".
         tones, themes: by the direction in which a walk ends.
         nodes: by name, such as "climax up down".
@@ -82,7 +81,6 @@ class Tree:
     genre: str
     point_of_view: str
     people: tuple[tuple[Role, str], ...]
-    pronoun: str
     places: tuple[str, ...]
     times: tuple[str, ...]
     things: tuple[str, ...]
@@ -127,7 +125,6 @@ def parse_tree(text: str, where: str) -> Tree:
         return values
 
     people: list[tuple[Role, str]] = []
-    pronoun = "they"
     roles: dict[str, Role] = {"hero": "protagonist", "friend": "ally", "foe": "antagonist"}
     for key, role in roles.items():
         value = head.get(key, "none")
@@ -137,7 +134,6 @@ def parse_tree(text: str, where: str) -> Tree:
         if match is None:
             raise FabulaError(f"{where}: '{key}' is '{value}'; write it as 'Mara (she), a baker'.")
         people.append((role, match["name"].strip()))
-        pronoun = match["pronoun"] if key == "hero" else pronoun
     if not people or people[0][0] != "protagonist":
         raise FabulaError(f"{where}: there is no hero.")
     endings: dict[str, list[str]] = {UP: [], DOWN: []}
@@ -159,7 +155,6 @@ def parse_tree(text: str, where: str) -> Tree:
         genre=one_of("genre", GENRES)[0],
         point_of_view=one_of("point_of_view", ("first", "third"))[0],
         people=tuple(people),
-        pronoun=pronoun,
         places=options("place"),
         times=options("time"),
         things=options("thing"),
@@ -268,8 +263,8 @@ def _traits(tree: Tree, rng: random.Random) -> list[Trait]:
         return own[: 1 if kind < 0.4 else 2]
     name, first = tree.people[0][1].split()[0], tree.point_of_view == "first"
     trait = rng.choice([t for t in TRAITS if t not in {t.name for t in own}])
-    told = tell(trait, name, tree.pronoun, first, rng)
-    shown = show(trait, name, tree.pronoun, first, rng)
+    told = tell(trait, name, first, rng)
+    shown = show(trait, name, first, rng)
     general = Trait(trait, told, shown)
     return [general] if kind < 0.75 else [general, own[0]]
 
@@ -359,13 +354,18 @@ def _sentence(word: str, text: str) -> str:
     return next((s.strip() for s in found if word.lower() in s.lower()), "")
 
 
+def tree_paths(folder: Path) -> list[Path]:
+    """Files of all trees of a folder and its subfolders, in order."""
+    return sorted(folder.rglob(f"*{SUFFIX}"))
+
+
 def load_trees(folder: Path) -> list[Tree]:
     """All trees of a folder and its subfolders, in the order of their paths.
 
     Raises:
         FabulaError: there are none, or one is not well formed.
     """
-    paths = sorted(folder.rglob(f"*{SUFFIX}"))
+    paths = tree_paths(folder)
     if not paths:
         raise FabulaError(f"There are no story trees (*{SUFFIX}) in {folder}.")
     return [parse_tree(read_text(path, MAX_BYTES), str(path)) for path in paths]

@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from functools import cache, cached_property
 from importlib.resources import files
 
+from fabula.story.stock import stock_words
+from fabula.story.trees import own_trees, tree_paths
+
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
@@ -67,3 +70,11 @@ def sample_originals() -> Originals:
     raw = files("fabula.data").joinpath("original.jsonl").read_text(encoding="utf-8")
     rows = (json.loads(line) for line in raw.split("\n") if line)
     return Originals(" ".join(b["text"] for b in row["beats"]) for row in rows)
+
+
+@cache
+def known_words() -> frozenset[str]:
+    """Words of all stories that come with the package, those that the trees can tell among them."""
+    trees = (path.read_text(encoding="utf-8") for path in tree_paths(own_trees()))
+    told = frozenset(words_of(" ".join([*trees, stock_words()])))
+    return sample_originals().lexicon | told

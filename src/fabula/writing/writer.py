@@ -30,7 +30,7 @@ from fabula.story import (
 )
 from fabula.story.format import OUTLINE_HEADING, PREMISE_TAG
 from fabula.writing.choice import Scene, features, labels_wanted, mood_wanted, past_share, score
-from fabula.writing.copying import sample_originals, words_of
+from fabula.writing.copying import known_words, sample_originals, words_of
 from fabula.writing.desk import Desk
 from fabula.writing.drafts import Draft, Task
 from fabula.writing.events import BeatPlanned, Event, Finished, Note, PassageChosen, PremiseChosen
@@ -288,7 +288,7 @@ class _Work:
         if self.known is None:
             return None
         words = frozenset(words_of(str(self.seen.model_dump()))) | self.known.every
-        return sample_originals().lexicon | words
+        return known_words() | words
 
     def _named(self, *texts: str) -> frozenset[str] | None:
         """Names that may occur; None where the brief names nobody."""
