@@ -7,7 +7,6 @@ at L can match at L + 1, so few are left after the first steps.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,6 @@ Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 CHUNK_WORDS = 500_000
-WALKS = 60
-"""Walks through each story tree that a story is compared with: ten along each arc."""
 # An odd multiplier mixes a word's random number with its place in the run (mod 2^64).
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -154,21 +151,25 @@ def _search(
         theirs.keep(np.isin(theirs.hashes, mine.hashes))
 
 
-def _walks() -> Iterator[tuple[str, str]]:
-    from fabula.story.trees import ARC_TURNS, load_trees, own_trees, walk
+def recited(stories: Sequence[str], best: Sequence[Shared]) -> list[Shared]:
+    """What the story trees have in common with the stories, where it is longer than `best`.
 
-    for tree in load_trees(own_trees()):
-        for number in range(WALKS):
-            arc = list(ARC_TURNS)[number % len(ARC_TURNS)]
-            yield tree.name, walk(tree, arc, random.Random(f"{tree.name} {number}")).text
+    A run is followed through all wordings of a tree; a slot ends it.
+    """
+    from fabula.writing.verbatim import own_wordings
+
+    runs = [own_wordings().longest_run(story) for story in stories]
+    return [
+        Shared(len(run.split()), run, "story trees") if len(run.split()) > other.words else other
+        for run, other in zip(runs, best, strict=True)
+    ]
 
 
 def corpus_texts(corpus: Path | None, split: str = "train") -> Iterator[tuple[str, str]]:
     """(id, text) of every story of a split: what a model may have learnt by heart.
 
     Args:
-        corpus: a prepared corpus, or None for what the package holds: the sample's stories and
-            `WALKS` walks through each story tree.
+        corpus: a prepared corpus, or None for the sample.
 
     Raises:
         FabulaError: as `fabula.corpus.schema.load_corpus`.
@@ -178,8 +179,6 @@ def corpus_texts(corpus: Path | None, split: str = "train") -> Iterator[tuple[st
 
         for story in load_sample(split):  # type: ignore[arg-type]
             yield story.id, story.text
-        if split == "train":
-            yield from _walks()
         return
     from fabula.corpus import load_corpus
 

@@ -12,7 +12,7 @@ from fabula.evaluation.heldout import SAMPLE, HeldOut
 from fabula.evaluation.options import PAIRINGS, Options, Progress
 from fabula.evaluation.portrait import Portrait, portray
 from fabula.evaluation.rows import Side
-from fabula.evaluation.sharing import Shared, corpus_texts, longest_shared
+from fabula.evaluation.sharing import Shared, corpus_texts, longest_shared, recited
 from fabula.evaluation.similarity import similarity
 from fabula.evaluation.systems import System
 from fabula.evaluation.texts import first_words
@@ -125,7 +125,9 @@ def training_texts(options: Options) -> tuple[str, Iterator[tuple[str, str]]] | 
     if own is not None and not (own / "train.parquet").is_file():
         return None
     name = ", ".join(SAMPLE if f is None else str(f) for f in folders)
-    return name, (row for folder in folders for row in corpus_texts(folder))
+    return f"{name} and the story trees", (
+        row for folder in folders for row in corpus_texts(folder)
+    )
 
 
 def shared_runs(
@@ -143,7 +145,8 @@ def shared_runs(
             tick()
             yield row
 
-    runs = longest_shared([text for group in texts for text in group], counted())
+    flat = [text for group in texts for text in group]
+    runs = recited(flat, longest_shared(flat, counted()))
     split, start = [], 0
     for group in texts:
         split.append(runs[start : start + len(group)])

@@ -41,7 +41,7 @@ _FIELDS = {
     *("genre", "point_of_view", "hero", "friend", "foe", "time", "place", "thing", "thing2"),
     *("tone up", "tone down", "theme up", "theme down"),
 }
-_SLOT = re.compile(r"\{(?:(a|the|A|The) )?(place|thing|thing2|trait|trait again)\}")
+SLOT = re.compile(r"\{(?:(a|the|A|The) )?(place|thing|thing2|trait|trait again)\}")
 _VAGUE = re.compile(r"\b(?<!\{)(the) (thing2?|place)\b(?!\})")
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _TAIL = re.compile(r" (?:by|in|on|at|near|under|above|beside|behind|below|between) .*")
@@ -220,7 +220,7 @@ def _parts(text: str, where: str) -> tuple[dict[str, str], dict[str, Node], list
 
 def _check_marks(text: str, where: str) -> None:
     """Alternatives are closed and do not nest; every slot is known."""
-    rest = _SLOT.sub("", _CHOICE.sub(lambda m: m[1].replace("|", ""), text))
+    rest = SLOT.sub("", _CHOICE.sub(lambda m: m[1].replace("|", ""), text))
     for mark in "[]{}|":
         if mark in rest:
             at = rest.index(mark)
@@ -250,7 +250,7 @@ def _fill(text: str, slots: dict[str, dict[str, str]], rng: random.Random) -> st
 
     for _ in range(2):  # a trait's sentence has alternatives and slots of its own
         text = _CHOICE.sub(lambda m: rng.choice(m[1].split("|")), text)
-        text = _SLOT.sub(slot, text)
+        text = SLOT.sub(slot, text)
     text = re.sub(r"[ \t]+", " ", text)
     return re.sub(r" ?\n ?", "\n", text).strip()
 

@@ -16,6 +16,7 @@ from fabula.writing.dry import Dry
 from fabula.writing.sampling import log_sum_exp, sample
 from fabula.writing.settings import WriterSettings
 from fabula.writing.sheet import Script, Sheet
+from fabula.writing.verbatim import Reciting, Wordings, own_wordings
 from fabula.writing.worn import Worn
 
 End = Literal["open", "line", "heading", "story", "limit"]
@@ -126,10 +127,12 @@ def draw(
         for row in range(rows)
     ]
     dry, worn = _dry(task, settings, rows), _worn(script, task, settings, rows)
+    reciting = _reciting(script, task, settings, rows)
     for draft in drafts:
         for token in draft.ids:
             dry.append(draft.row, token)
             worn.append(draft.row, token)
+            reciting.append(draft.row, token)
     every = np.arange(rows)
     watched = np.asarray(task.watched, dtype=np.int64)
     strangers = np.asarray(task.strangers, dtype=np.int64)
@@ -138,6 +141,7 @@ def draw(
         _ban(guided, script, task, drafts)
         guided[:, strangers] -= np.float32(settings.stranger_penalty)
         dry.apply(guided)
+        reciting.apply(guided)
         tokens = sample(guided, settings, rng, worn.losses)
         norm = log_sum_exp(briefed)
         log_p = briefed[every, tokens] - norm
@@ -160,6 +164,7 @@ def draw(
                 draft.watched.append(places[row])
             dry.append(row, token)
             worn.append(row, token)
+            reciting.append(row, token)
             _look_for_end(draft, script, task)
             if draft.end == "open" and len(draft.ids) >= task.limit:
                 _finish(draft, script, "limit", task.line)
@@ -177,6 +182,18 @@ def _dry(task: Task, settings: WriterSettings, rows: int) -> Dry:
         settings.dry_multiplier,
         settings.dry_base,
         settings.dry_allowed,
+    )
+
+
+def _reciting(script: Script, task: Task, settings: WriterSettings, rows: int) -> Reciting:
+    free = task.line or not settings.reciting_penalty
+    return Reciting(
+        Wordings(()) if free else own_wordings(),
+        rows,
+        script.piece,
+        script.openers,
+        settings.recited_words,
+        settings.reciting_penalty,
     )
 
 

@@ -71,6 +71,9 @@ class WriterSettings(Model):
         insertion_fall: how far (nats a token) a candidate with an inserted phrase may fall
             below the best one without it.
         copied_words: longest run of words a passage may share with the sample corpus.
+        recited_words: words that a passage may share with a story tree before going on costs
+            something (`fabula.writing.verbatim`).
+        reciting_penalty: taken off the scores of words that would go on; 0 is off.
         weights: what the choice weighs.
     """
 
@@ -96,4 +99,6 @@ class WriterSettings(Model):
     insertions: Annotated[int, Field(ge=0, le=32)] = 4
     insertion_fall: Annotated[float, Field(ge=0, le=20)] = 0.6
     copied_words: Annotated[int, Field(ge=4, le=10_000)] = 12
+    recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
+    reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 2.0
     weights: Weights = Weights()

@@ -23,6 +23,7 @@ class Script:
         self.engine = engine
         self.newline = engine.encode("\n")
         self._pieces: dict[int, str] = {}
+        self._openers: dict[str, frozenset[int]] = {}
         hashes = self.after_newline("# ")
         self.heading_start = hashes[0] if hashes else None
 
@@ -41,12 +42,25 @@ class Script:
         both = self.engine.encode("the" + text)
         return both[len(word) :] if both[: len(word)] == word else self.engine.encode(text)
 
+    def _spaced(self, word: str) -> list[int]:
+        return self.after_word(" " + word)
+
     def piece(self, token: int) -> str:
         """Text of a single token (cached; only a test for what it contains)."""
         text = self._pieces.get(token)
         if text is None:
             text = self._pieces[token] = self.engine.decode([token])
         return text
+
+    def openers(self, word: str) -> frozenset[int]:
+        """Tokens that begin a word: capitalised or not, after a space or not (cached)."""
+        found = self._openers.get(word)
+        if found is None:
+            spelled = (word, word.capitalize())
+            # Without a space a word stands after a line end or a quotation mark.
+            ids = [ways(w)[:1] for w in spelled for ways in (self._spaced, self.after_newline)]
+            found = self._openers[word] = frozenset(t for first in ids for t in first)
+        return found
 
     def cut(self, ids: Sequence[int], text: str) -> tuple[int, list[int]]:
         """Where tokens that decode to more than `text` have to be cut to say just that.
