@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 from tiny_recipe import recipe_data
 
+from fabula.errors import FabulaError
 from fabula.training.recipe import Recipe, load_recipe
 from fabula.training.run import Announce, Outcome, train
 
@@ -165,10 +168,36 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+def test_a_compiled_model_learns_as_the_plain_one_does(corpus: Path, tmp_path: Path) -> None:
+    plain = start(tmp_path, recipe_data(corpus, name="plain", steps=2))
+    made = start(tmp_path, recipe_data(corpus, name="compiled", steps=2, compile=True))
+    assert losses(made) == pytest.approx(losses(plain), rel=1e-4)
+    assert made.after is not None
+    assert plain.after is not None
+    assert made.after.loss == pytest.approx(plain.after.loss, rel=1e-4)
+    assert made.model is not None
+    assert plain.model is not None
+    names = [
+        {*safetensors.torch.load_file(m / "model.safetensors")} for m in (made.model, plain.model)
+    ]
+    assert names[0] == names[1]
+
+
+def test_compiling_without_a_compiler_is_refused(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(FabulaError, match="needs a C\\+\\+ compiler"):
+        start(tmp_path, recipe_data(corpus, compile=True))
+    assert not (tmp_path / "tiny").exists()
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_recipe_of_the_project_loads_and_is_named_after_its_file(path: Path) -> None:
     assert load_recipe(path).name == path.stem
-    assert path.stem == "embedded" or path.stem in KINDS
+    assert path.stem in ("embedded", "embedded-prose") or path.stem in KINDS
 
 
 @pytest.mark.parametrize("stem", sorted(KINDS))

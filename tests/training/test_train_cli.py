@@ -103,3 +103,16 @@ def test_refusals_are_one_sentence_and_exit_with_2(
     error = capsys.readouterr().err.strip().splitlines()
     assert sentence in error[-1]
     assert not (tmp_path / "runs" / "tiny").exists()
+
+
+def test_several_processes_are_refused_before_anything_is_made(
+    fabula: Any,
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert fabula(recipe_data(corpus)) == 2
+    assert "WORLD_SIZE" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

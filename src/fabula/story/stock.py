@@ -81,9 +81,6 @@ _MORE_THINGS = (
     "an oil lamp",
     "an unsent letter",
     "an iron key",
-    "seven silver coins",
-    "three white feathers",
-    "two gold rings",
 )
 
 _MORE_PLACES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,6 +74,11 @@ def train(
     Raises:
         FabulaError: anything that makes the run impossible, before time is spent.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise FabulaError(
+            "Several training processes (WORLD_SIZE is more than 1) are not supported yet; start "
+            "'fabula train' by itself, not through torchrun or accelerate."
+        )
     folder = runs / recipe.name
     if force and not resume and (folder / "recipe.yaml").is_file():
         shutil.rmtree(folder)
