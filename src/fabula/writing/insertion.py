@@ -93,7 +93,10 @@ def forms(want: Want, script: Script, line: bool) -> list[Form]:
         names = list(dict.fromkeys((phrase, name_parts(phrase)[0])))
         return [form for n in names for form in (at_first(n), Form(inside(n), opening=None))]
     if want.kind == "time":
-        return [at_first(_capital(_dated(phrase)))]
+        if phrase.lower().startswith("once "):
+            return [at_first(_capital(phrase))]
+        # In a passage a sentence of its own, which no sentence after it can fail to fit.
+        return [at_first(_capital(_dated(phrase)) if line else f"It was {phrase}.")]
     found = [Form(inside(phrase))]
     if want.kind == "trait":
         found = [Form(inside(phrase), after=_COPULAS)]
