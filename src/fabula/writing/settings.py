@@ -46,6 +46,8 @@ class WriterSettings(Model):
 
     Attributes:
         beats: the beats of an outline the writer makes itself, in order.
+        decide: for a small model, decide first what the brief leaves open
+            (`fabula.writing.openings`).
         candidates: passages drawn for each beat, in one batch.
         quorum: share of the candidates whose end is waited for; the slowest are not worth it.
         plans: sentences drawn for the premise and for each line of the outline.
@@ -80,6 +82,7 @@ class WriterSettings(Model):
     beats: Annotated[
         tuple[str, ...], Field(min_length=1, max_length=64), AfterValidator(_beat_names)
     ] = FREYTAG
+    decide: bool = True
     candidates: Annotated[int, Field(ge=1, le=64)] = 8
     quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
     plans: Annotated[int, Field(ge=1, le=64)] = 8

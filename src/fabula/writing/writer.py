@@ -35,6 +35,7 @@ from fabula.writing.desk import Desk
 from fabula.writing.drafts import Draft, Task
 from fabula.writing.events import BeatPlanned, Event, Finished, Note, PassageChosen, PremiseChosen
 from fabula.writing.limits import notes
+from fabula.writing.openings import decide, decided
 from fabula.writing.receipt import receipt
 from fabula.writing.sampling import dice
 from fabula.writing.settings import WriterSettings
@@ -105,7 +106,11 @@ class _Work:
         if writer.names is not None:
             for text in notes(brief, self.standins):
                 tell(Note(text))
-        self.seen = self.standins.hide_brief(brief)
+        self.wished = self.seen = self.standins.hide_brief(brief)
+        if writer.names is not None and self.settings.decide and outline is None:
+            self.seen = decide(self.wished, writer.names, seed)
+            if text := decided(self.wished, self.seen):
+                tell(Note(text))
         self.desk = Desk(self.engine, self.settings, self.seen)
         known = writer.names or KnownNames()
         self.names = known.tokens(self.desk.script.after_word)
@@ -142,7 +147,7 @@ class _Work:
         return story
 
     def _premise(self) -> str:
-        wants = spread(self.seen, 1)
+        wants = spread(self.wished, 1)
         scene = Scene(line=True, later=wants, named=self._named())
         draft = self._decide(f"{PREMISE_TAG}:", self._line(), "premise", 0, scene, ())
         text = self.standins.show(draft.text)
@@ -157,7 +162,7 @@ class _Work:
             for number, beat in enumerate(self.given.beats):
                 self.tell(BeatPlanned(number, beat.beat, beat.summary))
             return seen, self.given
-        wants = spread(self.seen, len(self.beats))
+        wants = spread(self.wished, len(self.beats))
         told: list[Beat] = []
         shown: list[Beat] = []
         said: set[str] = set()
@@ -183,7 +188,7 @@ class _Work:
         return Outline(beats=told), Outline(beats=shown)
 
     def _passages(self, outline: Outline) -> list[Passage]:
-        wants = spread(self.seen, len(self.beats), outline)
+        wants = spread(self.wished, len(self.beats), outline)
         told: list[str] = []
         shown: list[Passage] = []
         said: set[str] = set()

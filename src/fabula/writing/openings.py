@@ -1,0 +1,100 @@
+"""What a reader leaves open, decided by the dice before a small model begins.
+
+A brief that wishes for a comedy and nothing else leaves everything to the model. A large model
+fills such gaps as it writes; a model of a few million parameters loses its way. So a whole brief is
+made first, as a writer decides on a hero, a place and a turn of fortune before the first sentence.
+Only the reader's own wishes are checked and put on the receipt.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from fabula.story import ARCS, GENRES, Brief, Character, Setting
+from fabula.story.brief import FALLING_ARCS, RISING_ARCS
+from fabula.story.stock import TRAITS, any_place, any_thing
+from fabula.writing.standins import KnownNames
+
+_ENDINGS = {True: ("happy", "bittersweet", "twist"), False: ("sad", "bittersweet", "open", "twist")}
+_TONES = {
+    True: ("hopeful", "warm", "playful", "tender", "funny"),
+    False: ("wistful", "solemn", "dark", "eerie", "tense"),
+}
+LENGTH = 275
+
+
+def decide(brief: Brief, names: KnownNames, seed: int) -> Brief:
+    """The brief with every gap filled that matters to a small model.
+
+    Args:
+        brief: the wishes, in names that the model knows.
+        names: the names that it knows.
+        seed: of the story; the same seed decides the same.
+    """
+    rng = random.Random(f"{seed}/left open")
+    drawn = rng.choice(_arcs(brief))
+    arc: str = brief.arc or drawn
+    rises = arc in RISING_ARCS
+    changes: dict[str, Any] = {"arc": arc, "characters": _cast(brief, names, rng)}
+    for key, options in (
+        ("ending", _ENDINGS[rises]),
+        ("genre", GENRES),
+        ("tone", _TONES[rises]),
+        ("point_of_view", ("third", "third", "first")),
+        ("length", (LENGTH,)),
+    ):
+        option = rng.choice(options)
+        if getattr(brief, key) is None:
+            changes[key] = option
+    place, thing = any_place(rng), any_thing(rng)
+    if brief.setting is None or brief.setting.place is None:
+        time = brief.setting.time if brief.setting is not None else None
+        changes["setting"] = Setting(place=place, time=time)
+    if not brief.must_include:
+        changes["must_include"] = [thing]
+    return brief.model_copy(update=changes)
+
+
+def _arcs(brief: Brief) -> tuple[str, ...]:
+    """Arcs that do not contradict the ending."""
+    if brief.ending == "happy":
+        return tuple(a for a in ARCS if a in RISING_ARCS)
+    if brief.ending in ("sad", "open"):
+        return tuple(a for a in ARCS if a in FALLING_ARCS)
+    return ARCS
+
+
+def _cast(brief: Brief, names: KnownNames, rng: random.Random) -> list[Character]:
+    """The characters, a protagonist with a name and a trait first among them."""
+    pool = [n for n in (*names.female, *names.male) if n not in str(brief.model_dump())]
+    drawn = rng.sample(pool, min(len(pool), 2 + len(brief.characters)))
+    trait, company = rng.choice(TRAITS), rng.random() < 0.7
+    cast = []
+    for number, character in enumerate(brief.characters):
+        update: dict[str, Any] = {} if character.name else {"name": drawn[number]}
+        if character.role == "protagonist" and not character.traits:
+            update["traits"] = [trait]
+        cast.append(character.model_copy(update=update))
+    if not any(c.role == "protagonist" for c in cast) and drawn:
+        cast.insert(0, Character(name=drawn[-1], role="protagonist", traits=[trait]))
+    if len(cast) == 1 and company and len(drawn) > 1:
+        cast.append(Character(name=drawn[-2], role="ally"))
+    return cast
+
+
+def decided(brief: Brief, whole: Brief) -> str:
+    """What was decided, in a sentence; empty where nothing was."""
+    found = []
+    hero = whole.protagonist
+    if hero is not None and hero not in brief.characters:
+        found.append(f"hero {', '.join([hero.name or '', *hero.traits])}")
+    setting, chosen = brief.setting or Setting(), whole.setting or Setting()
+    if setting.place is None:
+        found.append(f"place {chosen.place}")
+    for key in ("genre", "tone", "arc", "ending", "point_of_view"):
+        if getattr(brief, key) is None:
+            found.append(f"{key.replace('_', ' ')} {getattr(whole, key)}")
+    if not brief.must_include:
+        found.append(f"with {', '.join(whole.must_include)}")
+    return f"left open, and decided by the dice: {'; '.join(found)}." if found else ""
