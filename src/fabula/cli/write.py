@@ -123,6 +123,7 @@ def command(
 
     settings = settings_of(
         WriterSettings(), candidates=candidates, plans=candidates, temperature=temperature,
+        plan_temperature=temperature,
         top_p=top_p, min_p=min_p, guidance=guidance,
     )  # fmt: skip
     plan = load_outline(outline) if outline is not None else None

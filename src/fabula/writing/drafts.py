@@ -133,6 +133,9 @@ def draw(
             dry.append(draft.row, token)
             worn.append(draft.row, token)
             reciting.append(draft.row, token)
+    cuts = settings
+    if task.line:
+        cuts = settings.model_copy(update={"temperature": settings.plan_temperature})
     every = np.arange(rows)
     watched = np.asarray(task.watched, dtype=np.int64)
     strangers = np.asarray(task.strangers, dtype=np.int64)
@@ -142,7 +145,7 @@ def draw(
         guided[:, strangers] -= np.float32(settings.stranger_penalty)
         dry.apply(guided)
         reciting.apply(guided)
-        tokens = sample(guided, settings, rng, worn.losses)
+        tokens = sample(guided, cuts, rng, worn.losses)
         norm = log_sum_exp(briefed)
         log_p = briefed[every, tokens] - norm
         if bare is not None:

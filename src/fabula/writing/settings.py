@@ -25,15 +25,15 @@ class Weights(Model):
     Each feature is described, with its range, in `fabula.writing.choice`.
     """
 
-    fluency: float = 1.0
+    fluency: float = 5.0
     gain: float = 0.5
-    due: float = 1.5
+    due: float = 1.0
     early: float = 0.2
     follows: float = 0.6
     point_of_view: float = 2.5
     tense: float = 0.4
     arc: float = 0.3
-    reads: float = 0.4
+    reads: float = 0.2
     length: float = 0.8
     unfinished: float = 1.5
     repetition: float = 3.0
@@ -55,6 +55,7 @@ class WriterSettings(Model):
             models Sanchez et al. 2023): scores = bare + guidance * (briefed - bare). 1 is off
             and saves the second decoding.
         temperature: of the tokens that survive the three cuts below; 0 takes the best.
+        plan_temperature: the same for premise and outline, where a slip misleads all that follows.
         top_k: keep the k best tokens; 0 is off.
         top_p: keep the smallest set that holds this much probability; 1 is off.
         min_p: keep tokens with at least this fraction of the best one's probability; 0 is off.
@@ -85,23 +86,24 @@ class WriterSettings(Model):
     decide: bool = True
     candidates: Annotated[int, Field(ge=1, le=64)] = 8
     quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
-    plans: Annotated[int, Field(ge=1, le=64)] = 8
-    guidance: Annotated[float, Field(ge=0, le=10)] = 1.5
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.7
+    plans: Annotated[int, Field(ge=1, le=64)] = 24
+    guidance: Annotated[float, Field(ge=0, le=10)] = 1.0
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.4
+    plan_temperature: Annotated[float, Field(ge=0, le=5)] = 0.5
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     min_p: Annotated[float, Field(ge=0, lt=1)] = 0.05
     dry_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.8
     dry_base: Annotated[float, Field(ge=1, le=10)] = 1.75
-    dry_allowed: Annotated[int, Field(ge=1, le=100)] = 3
-    worn_penalty: Annotated[float, Field(ge=0, le=100)] = 0.4
+    dry_allowed: Annotated[int, Field(ge=1, le=100)] = 8
+    worn_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
     worn_free: Annotated[int, Field(ge=1, le=1_000)] = 3
-    stranger_penalty: Annotated[float, Field(ge=0, le=100)] = 4.0
+    stranger_penalty: Annotated[float, Field(ge=0, le=100)] = 2.0
     beat_tokens: Annotated[int, Field(ge=8, le=4_000)] = 160
     line_tokens: Annotated[int, Field(ge=8, le=400)] = 48
     insertions: Annotated[int, Field(ge=0, le=32)] = 4
     insertion_fall: Annotated[float, Field(ge=0, le=20)] = 0.6
     copied_words: Annotated[int, Field(ge=4, le=10_000)] = 12
     recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
-    reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 2.0
+    reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
     weights: Weights = Weights()

@@ -107,7 +107,8 @@ class _Work:
             for text in notes(brief, self.standins):
                 tell(Note(text))
         self.wished = self.seen = self.standins.hide_brief(brief)
-        if writer.names is not None and self.settings.decide and outline is None:
+        self.whole = writer.names is not None and self.settings.decide and outline is None
+        if self.whole and writer.names is not None:
             self.seen = decide(self.wished, writer.names, seed)
             if text := decided(self.wished, self.seen):
                 tell(Note(text))
@@ -120,7 +121,9 @@ class _Work:
         self.beats = [b.beat for b in outline.beats] if outline else list(self.settings.beats)
 
     def story(self) -> Story:
-        premise = self._premise() if self.brief.premise is None and self.given is None else None
+        # A brief that has been made whole says as much as a premise, and says it better.
+        wants_premise = self.brief.premise is None and self.given is None and not self.whole
+        premise = self._premise() if wants_premise else None
         seen_outline, outline = self._outline(premise)
         passages = self._passages(seen_outline)
         story = Story(
