@@ -27,13 +27,13 @@ class Weights(Model):
 
     fluency: float = 5.0
     gain: float = 0.5
-    due: float = 1.0
+    due: float = 2.0
     early: float = 0.2
     follows: float = 0.6
     point_of_view: float = 2.5
     tense: float = 0.4
     arc: float = 0.3
-    reads: float = 0.2
+    reads: float = 0.5
     length: float = 0.8
     unfinished: float = 1.5
     repetition: float = 3.0
@@ -87,7 +87,7 @@ class WriterSettings(Model):
     candidates: Annotated[int, Field(ge=1, le=64)] = 8
     quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
     plans: Annotated[int, Field(ge=1, le=64)] = 24
-    guidance: Annotated[float, Field(ge=0, le=10)] = 1.0
+    guidance: Annotated[float, Field(ge=0, le=10)] = 1.3
     temperature: Annotated[float, Field(ge=0, le=5)] = 0.4
     plan_temperature: Annotated[float, Field(ge=0, le=5)] = 0.5
     top_k: Annotated[int, Field(ge=0)] = 0
@@ -102,7 +102,7 @@ class WriterSettings(Model):
     beat_tokens: Annotated[int, Field(ge=8, le=4_000)] = 160
     line_tokens: Annotated[int, Field(ge=8, le=400)] = 48
     insertions: Annotated[int, Field(ge=0, le=32)] = 4
-    insertion_fall: Annotated[float, Field(ge=0, le=20)] = 0.6
+    insertion_fall: Annotated[float, Field(ge=0, le=20)] = 1.0
     copied_words: Annotated[int, Field(ge=4, le=10_000)] = 12
     recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
     reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
