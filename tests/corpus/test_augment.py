@@ -6,7 +6,6 @@ import random
 import re
 
 import pytest
-from fabula.corpus.nouns import PLACES, THINGS
 
 from fabula.corpus.augment import (
     AugmentSettings,
@@ -22,6 +21,7 @@ from fabula.corpus.augment import (
 from fabula.corpus.names import FEMALE, GENDER, MALE, POOLS
 from fabula.story import Brief, Character, Passage, Setting
 from fabula.story.sample import load_sample
+from fabula.story.stock import PLACES, THINGS
 
 
 def gold(split: str = "train") -> list[Example]:
