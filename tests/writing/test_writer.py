@@ -19,6 +19,7 @@ from fabula.story import (
     render_completion,
 )
 from fabula.writing import (
+from fabula.writing.settings import Weights
     BeatPlanned,
     Event,
     Finished,
@@ -115,7 +116,12 @@ def test_what_must_occur_is_put_in_where_no_candidate_has_it(engine: NgramEngine
     kept = {}
     for insertions in (0, 4):
         tried = WriterSettings(
-            candidates=4, plans=3, beat_tokens=60, insertions=insertions, insertion_fall=3
+            candidates=4,
+            plans=3,
+            beat_tokens=60,
+            insertions=insertions,
+            insertion_fall=3,
+            weights=Weights(fluency=1, due=1.5),
         )
         kept[insertions] = 0
         for seed in range(3):
