@@ -19,7 +19,6 @@ from fabula.story import (
     render_completion,
 )
 from fabula.writing import (
-from fabula.writing.settings import Weights
     BeatPlanned,
     Event,
     Finished,
@@ -29,6 +28,7 @@ from fabula.writing.settings import Weights
     WriterSettings,
 )
 from fabula.writing.copying import words_of
+from fabula.writing.settings import Weights
 from fabula.writing.standins import KnownNames
 
 BRIEF = Brief(
