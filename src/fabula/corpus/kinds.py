@@ -23,7 +23,7 @@ from fabula.corpus.published import wp_files, wp_rows
 from fabula.corpus.source import Row, Source
 from fabula.corpus.tables import csv_rows, jsonl_rows, parquet_rows
 from fabula.errors import FabulaError
-from fabula.story.trees import SUFFIX, own_trees
+from fabula.story.trees import SUFFIX, own_trees, tree_paths
 
 KINDS = {
     "sample": "the original stories in this package, with gold labels",
@@ -60,7 +60,7 @@ def recognise(path: Path) -> str:
             raise FabulaError(f"{path}: {error.strerror or error}.") from None
         if any(re.fullmatch(r"(train|valid|test)\.wp_(source|target)", n) for n in names):
             return "writingprompts"
-        if any(path.rglob(f"*{SUFFIX}")):
+        if tree_paths(path):
             return "trees"
         return "text"
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".xz", ".bz2")]
@@ -96,7 +96,7 @@ def open_source(
     head, colon, rest = argument.partition(":")
     if colon and head in KINDS:
         kind, argument = head, rest
-    elif argument in ("sample", "trees") and kind is None and not Path(argument).exists():
+    elif argument in ("sample", "trees") and kind is None:
         kind = argument
     elif colon and not Path(argument).exists() and re.fullmatch(r"[a-z]{3,}", head):
         near = difflib.get_close_matches(head, KINDS, n=1)

@@ -13,9 +13,8 @@ from fabula.corpus.lines import read_lines
 from fabula.corpus.source import Row
 from fabula.corpus.tables import json_records
 from fabula.errors import FabulaError
-from fabula.story import read_text
 from fabula.story.sample import LabelledStory, load_sample, split_of
-from fabula.story.trees import ARC_TURNS, SUFFIX, held_out, parse_tree, walk
+from fabula.story.trees import ARC_TURNS, SUFFIX, held_out, load_tree, tree_paths, walk
 
 
 def sample_rows() -> Iterator[Row]:
@@ -61,7 +60,7 @@ def tree_files(path: Path) -> list[Path]:
     Raises:
         FabulaError: the folder has none.
     """
-    found = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+    found = tree_paths(path) if path.is_dir() else [path]
     if not found:
         raise FabulaError(f"{path}: there are no story trees (*{SUFFIX}) in it.")
     return found
@@ -74,7 +73,7 @@ def tree_rows(path: Path) -> Iterator[Row]:
         FabulaError: a tree is not well formed.
     """
     for file in tree_files(path):
-        tree = parse_tree(read_text(file), str(file))
+        tree = load_tree(file)
         for arc in ARC_TURNS:
             story = walk(tree, arc, random.Random(f"{tree.name}/{arc}"))
             split = "valid" if held_out(tree) else "train"

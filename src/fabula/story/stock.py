@@ -174,12 +174,12 @@ TRAITS = tuple(
     """.split()
 )
 _TOLD = (
-    "{Name} was {trait}.",
-    "{Name} was {a trait} {person}.",
-    "{Name} had always been {trait}.",
+    "{name} was {trait}.",
+    "{name} was {a trait} {person}.",
+    "{name} had always been {trait}.",
     "Everyone knew how {trait} {name} was.",
     "People said that {name} was {trait}.",
-    "{Name} was {trait}, and it showed.",
+    "{name} was {trait}, and it showed.",
 )
 _TOLD_FIRST = (
     "I was {trait}.",
@@ -190,9 +190,9 @@ _TOLD_FIRST = (
     "I was {trait}, and I knew it.",
 )
 _SHOWN = (
-    "{Name} was still {trait}.",
-    "{Name} was as {trait} as ever.",
-    "{Name} stayed {trait} even now.",
+    "{name} was still {trait}.",
+    "{name} was as {trait} as ever.",
+    "{name} stayed {trait} even now.",
 )
 _SHOWN_FIRST = (
     "I was still {trait}.",
@@ -203,10 +203,9 @@ _SHOWN_FIRST = (
 
 def _say(forms: tuple[str, ...], trait: str, name: str, rng: random.Random) -> str:
     return rng.choice(forms).format(
-        Name=name,
         name=name,
         trait=trait,
-        **{"a trait": f"{'an' if trait[0] in 'aeiou' else 'a'} {trait}"},
+        **{"a trait": with_article(trait)},
         person=rng.choice(("soul", "person")),
     )
 

@@ -43,7 +43,7 @@ _FIELDS = {
 }
 SLOT = re.compile(r"\{(?:(a|the|A|The) )?(place|thing|thing2|trait|trait again)\}")
 _VAGUE = re.compile(r"\b(?<!\{)(the) (thing2?|place)\b(?!\})")
-_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _TAIL = re.compile(r" (?:by|in|on|at|near|under|above|beside|behind|below|between) .*")
 _PERSON = re.compile(r"(?P<name>[^(,]+?) \((?:she|he|they)\)(?:, .+)?")
 
@@ -220,7 +220,7 @@ def _parts(text: str, where: str) -> tuple[dict[str, str], dict[str, Node], list
 
 def _check_marks(text: str, where: str) -> None:
     """Alternatives are closed and do not nest; every slot is known."""
-    rest = SLOT.sub("", _CHOICE.sub(lambda m: m[1].replace("|", ""), text))
+    rest = SLOT.sub("", CHOICE.sub(lambda m: m[1].replace("|", ""), text))
     for mark in "[]{}|":
         if mark in rest:
             at = rest.index(mark)
@@ -249,7 +249,7 @@ def _fill(text: str, slots: dict[str, dict[str, str]], rng: random.Random) -> st
         return value[:1].upper() + value[1:] if article[:1].isupper() else value
 
     for _ in range(2):  # a trait's sentence has alternatives and slots of its own
-        text = _CHOICE.sub(lambda m: rng.choice(m[1].split("|")), text)
+        text = CHOICE.sub(lambda m: rng.choice(m[1].split("|")), text)
         text = SLOT.sub(slot, text)
     text = re.sub(r"[ \t]+", " ", text)
     return re.sub(r" ?\n ?", "\n", text).strip()
@@ -359,6 +359,15 @@ def tree_paths(folder: Path) -> list[Path]:
     return sorted(folder.rglob(f"*{SUFFIX}"))
 
 
+def load_tree(path: Path) -> Tree:
+    """Read a tree's file.
+
+    Raises:
+        FabulaError: it cannot be read, or is not well formed.
+    """
+    return parse_tree(read_text(path, MAX_BYTES), str(path))
+
+
 def load_trees(folder: Path) -> list[Tree]:
     """All trees of a folder and its subfolders, in the order of their paths.
 
@@ -368,7 +377,7 @@ def load_trees(folder: Path) -> list[Tree]:
     paths = tree_paths(folder)
     if not paths:
         raise FabulaError(f"There are no story trees (*{SUFFIX}) in {folder}.")
-    return [parse_tree(read_text(path, MAX_BYTES), str(path)) for path in paths]
+    return [load_tree(path) for path in paths]
 
 
 def own_trees() -> Path:

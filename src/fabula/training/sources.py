@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from fabula.corpus.augment import Example
 from fabula.errors import FabulaError, MissingExtra
 from fabula.story.sample import LabelledStory, load_sample
-from fabula.story.trees import ARC_TURNS, SUFFIX, held_out, load_trees, own_trees, walk
+from fabula.story.trees import ARC_TURNS, held_out, load_trees, own_trees, tree_paths, walk
 from fabula.training.documents import example_from_row
 
 SAMPLE = "sample"
@@ -47,10 +47,7 @@ class SampleExamples:
 
     def read(self, rows: Sequence[int]) -> list[Example]:
         """The examples at the given row numbers."""
-        found = []
-        for row in rows:
-            found.append(_labelled(self._stories[row]))
-        return found
+        return [_labelled(self._stories[row]) for row in rows]
 
 
 def _labelled(story: LabelledStory) -> Example:
@@ -152,7 +149,7 @@ def open_split(corpus: str, split: str) -> Examples:
     if corpus == TREES:
         return TreeExamples(own_trees(), split)
     folder = Path(corpus).expanduser()
-    if folder.is_dir() and next(folder.rglob(f"*{SUFFIX}"), None) is not None:
+    if folder.is_dir() and tree_paths(folder):
         return TreeExamples(folder, split)
     return ParquetExamples(folder, split)
 

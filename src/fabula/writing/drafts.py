@@ -16,7 +16,7 @@ from fabula.writing.dry import Dry
 from fabula.writing.sampling import log_sum_exp, sample
 from fabula.writing.settings import WriterSettings
 from fabula.writing.sheet import Script, Sheet
-from fabula.writing.verbatim import Reciting, Wordings, own_wordings
+from fabula.writing.verbatim import Reciting, own_wordings
 from fabula.writing.worn import Worn
 
 End = Literal["open", "line", "heading", "story", "limit"]
@@ -132,7 +132,8 @@ def draw(
         for token in draft.ids:
             dry.append(draft.row, token)
             worn.append(draft.row, token)
-            reciting.append(draft.row, token)
+            if reciting is not None:
+                reciting.append(draft.row, token)
     cuts = settings
     if task.line:
         cuts = settings.model_copy(update={"temperature": settings.plan_temperature})
@@ -144,7 +145,8 @@ def draw(
         _ban(guided, script, task, drafts)
         guided[:, strangers] -= np.float32(settings.stranger_penalty)
         dry.apply(guided)
-        reciting.apply(guided)
+        if reciting is not None:
+            reciting.apply(guided)
         tokens = sample(guided, cuts, rng, worn.losses)
         norm = log_sum_exp(briefed)
         log_p = briefed[every, tokens] - norm
@@ -167,7 +169,8 @@ def draw(
                 draft.watched.append(places[row])
             dry.append(row, token)
             worn.append(row, token)
-            reciting.append(row, token)
+            if reciting is not None:
+                reciting.append(row, token)
             _look_for_end(draft, script, task)
             if draft.end == "open" and len(draft.ids) >= task.limit:
                 _finish(draft, script, "limit", task.line)
@@ -188,10 +191,11 @@ def _dry(task: Task, settings: WriterSettings, rows: int) -> Dry:
     )
 
 
-def _reciting(script: Script, task: Task, settings: WriterSettings, rows: int) -> Reciting:
-    free = task.line or not settings.reciting_penalty
+def _reciting(script: Script, task: Task, settings: WriterSettings, rows: int) -> Reciting | None:
+    if task.line or not settings.reciting_penalty:
+        return None
     return Reciting(
-        Wordings(()) if free else own_wordings(),
+        own_wordings(),
         rows,
         script.piece,
         script.openers,

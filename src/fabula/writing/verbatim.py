@@ -10,7 +10,6 @@ n-grams of fixed texts).
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -18,11 +17,10 @@ from functools import cache
 import numpy as np
 
 from fabula.engines.protocol import Scores
-from fabula.story.trees import SLOT, Tree, load_trees, own_trees
+from fabula.story.trees import CHOICE, SLOT, Tree, load_trees, own_trees
 from fabula.writing.copying import words_of
 
 _GAP = "\0"
-_PIECE = re.compile(r"\[([^\[\]]*)\]")
 Runs = Mapping[int, int]
 """Places in the graph where a run may go on, and how many words long each run is."""
 
@@ -52,7 +50,7 @@ class Wordings:
     def _lay(self, text: str) -> None:
         at = {self._place()}
         last = 0
-        for choice in _PIECE.finditer(text):
+        for choice in CHOICE.finditer(text):
             at = self._path(at, text[last : choice.start()])
             ends = [self._path(at, option) for option in choice[1].split("|")]
             at = set().union(*ends)

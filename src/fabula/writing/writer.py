@@ -107,11 +107,11 @@ class _Work:
             for text in notes(brief, self.standins):
                 tell(Note(text))
         self.wished = self.seen = self.standins.hide_brief(brief)
-        self.whole = writer.names is not None and self.settings.decide and outline is None
-        if self.whole and writer.names is not None:
+        if writer.names is not None and self.settings.decide and outline is None:
             self.seen = decide(self.wished, writer.names, seed)
             if text := decided(self.wished, self.seen):
                 tell(Note(text))
+        self.whole = self.seen is not self.wished
         self.desk = Desk(self.engine, self.settings, self.seen)
         known = writer.names or KnownNames()
         self.names = known.tokens(self.desk.script.after_word)
