@@ -196,3 +196,21 @@ def test_rows_of_a_prepared_corpus_read_as_the_sample_does(corpus: Path) -> None
 def test_a_row_of_something_else_is_named() -> None:
     with pytest.raises(FabulaError, match=r"here, row 'x': .*genr: Extra .*fabula prepare"):
         example_from_row({"id": "x", "brief": '{"genr": "horror"}', "premise": None}, "here")
+
+
+def test_a_sparse_brief_keeps_few_wishes() -> None:
+    story = load_sample("train")[0]
+    example = Example(
+        id=story.id,
+        brief=story.brief.model_copy(update={"premise": None}),
+        premise=story.premise,
+        outline=story.outline,
+        passages=story.passages,
+    )
+    lines = {}
+    for chance in (0.0, 1.0):
+        rates = Augmentation(sparse_brief=chance)
+        prompts = [vary(example, rates, random.Random(n))[0] for n in range(60)]
+        lines[chance] = sum(len(p.splitlines()) for p in prompts)
+    # Each wish is left out three times in four.
+    assert lines[1.0] < 0.55 * lines[0.0]

@@ -124,6 +124,27 @@ def test_the_fused_loss_and_its_gradients_are_those_of_the_textbook(
         assert torch.allclose(leaf.grad / 3, gradient.float(), atol=1e-5)
 
 
+def test_teachers_mix_their_mean_distribution_into_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loss, "SLICE", 7)
+    torch.manual_seed(0)
+    hidden, matrix = (torch.randn(n, 8, dtype=torch.float64, requires_grad=True) for n in (33, 50))
+    teachers = [(torch.randn(33, 6), torch.randn(50, 6)) for _ in range(2)]
+    target, weight = torch.randint(0, 50, (33,)), torch.rand(33)
+    soft = torch.stack([(h @ m.T).softmax(dim=-1) for h, m in teachers]).mean(dim=0).double()
+    mixed = 0.3 * torch.nn.functional.one_hot(target, 50) + 0.7 * soft
+    each = torch.nn.functional.cross_entropy(hidden @ matrix.T, mixed, reduction="none")
+    expected = (each * weight).sum()
+    wanted = torch.autograd.grad(expected, [hidden, matrix])
+    single = [leaf.detach().float().requires_grad_() for leaf in (hidden, matrix)]
+    total = loss.linear_cross_entropy(*single, None, target, weight, teachers, 0.7)
+    total.backward()
+    assert float(total.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    for leaf, gradient in zip(single, wanted, strict=True):
+        assert torch.allclose(leaf.grad, gradient.float(), atol=1e-5)
+
+
 def test_frozen_output_layers_get_no_gradient() -> None:
     hidden = torch.randn(5, 4, requires_grad=True)
     matrix = torch.randn(9, 4)

@@ -143,3 +143,15 @@ def test_a_look_counts_what_is_too_long_and_refuses_where_nothing_fits(
         look(stream(corpus, tokenizer_folder, sequence_length=20), 700)
     with pytest.raises(FabulaError, match="tokenizer that belongs to the weights"):
         look(stream(corpus, tokenizer_folder), 300)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_worker_processes_make_the_same_batches_in_the_same_order(
+    workers: int, corpus: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "WINDOW", 16)
+    alone = list(islice(stream(corpus, tokenizer_folder), 50))
+    helped = islice(stream(corpus, tokenizer_folder, workers=workers), 50)
+    assert all(same(one, two) for one, two in zip(alone, helped, strict=True))
+    resumed = stream(corpus, tokenizer_folder, alone[30]["load"].cursor, workers=workers)
+    assert all(same(one, two) for one, two in zip(alone[31:40], resumed, strict=False))

@@ -426,3 +426,53 @@ def test_the_first_sitting_may_be_lost_before_its_first_checkpoint(
 
 def _die(self: StoryTrainer) -> None:
     raise RuntimeError("power cut")
+
+
+def test_a_student_learns_more_like_its_teacher(
+    corpus: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    """A student of a teacher alone agrees with it better than one of the text alone."""
+    from fabula.training.heldout import HeldOut
+    from fabula.training.loss import choose
+    from fabula.training.models import load_base
+    from fabula.training.packing import collate
+    from fabula.training.tokenizer import open_tokenizer
+
+    data = recipe_data(corpus, steps=12, name="teacher")
+    data["init"] = {**data["init"], "tokenizer": str(tokenizer_folder), "vocab_size": 700}
+    teacher = start(tmp_path, data).model
+    plain = start(tmp_path, {**data, "name": "plain", "seed": 1})
+    taught = {**data, "name": "taught", "seed": 1}
+    taught["teacher"] = {"models": [str(teacher)], "share": 1.0}
+    student = start(tmp_path, taught)
+    recipe = Recipe.model_validate(data)
+    held_out = HeldOut(recipe, open_tokenizer(str(tokenizer_folder)), 2)
+    batch = collate([held_out.documents], 2, 1.0)
+
+    def scores(folder: Path | None) -> Any:
+        model = load_base(str(folder), recipe).eval()
+        of = choose(model, 700)
+        with torch.no_grad():
+            out, _, _ = of._scored(batch)
+            return model.get_output_embeddings()(out).log_softmax(dim=-1)
+
+    meant = scores(teacher)
+    apart = [
+        float((meant.exp() * (meant - scores(o.model))).sum(dim=-1).mean())
+        for o in (plain, student)
+    ]
+    assert apart[1] < 0.9 * apart[0]
+
+
+def test_a_teacher_of_another_tokenizer_is_refused(
+    corpus: Path, tokenizer_folder: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    data = recipe_data(corpus, teacher={"models": [str(models["llama"])]})
+    with pytest.raises(FabulaError, match="another tokenizer"):
+        start(tmp_path, data)
+    with pytest.raises(FabulaError, match="no-such-folder"):
+        start(tmp_path, {**data, "teacher": {"models": ["no-such-folder"]}})
+    with pytest.raises(ValueError, match="has a teacher"):
+        Recipe.model_validate(
+            recipe_data(corpus, base_model="x", method="lora", teacher={"models": ["y"]})
+        )

@@ -180,13 +180,19 @@ _PHRASE = re.compile(
 
 
 def wish_for_things(example: Example, rng: random.Random) -> Example:
-    """Where a brief wishes for nothing that must occur, wish for one or two things that do."""
-    if example.brief.must_include:
+    """Where a brief wishes for less than three things that must occur, wish for others that do.
+
+    A brief that has such wishes gets one more at most, and as often as not.
+    """
+    had = example.brief.must_include
+    if len(had) >= 3 or (had and rng.random() < 0.5):
         return example
-    found = {m[0] for m in _PHRASE.finditer(example.text)}
+    heads = {h.lower().split()[-1] for h in had}
+    found = {m[0] for m in _PHRASE.finditer(example.text) if m[0].split()[-1].lower() not in heads}
     if not found:
         return example
-    wished = rng.sample(sorted(found), min(len(found), rng.choice((1, 1, 2))))
+    number = 1 if had else min(len(found), rng.choice((1, 1, 2)))
+    wished = [*had, *rng.sample(sorted(found), number)]
     return example.model_copy(
         update={"brief": example.brief.model_copy(update={"must_include": wished})}
     )

@@ -282,6 +282,32 @@ def _time(tree: Tree, rng: random.Random) -> tuple[str | None, str]:
     return time, rng.choice((f"It was {time}. ", f"This was {when or 'in ' + time}. "))
 
 
+def _befriend(
+    text: str, tree: Tree, taken: list[Trait], rng: random.Random
+) -> tuple[str, list[LabelledTrait]]:
+    """Now and then say in the exposition what the friend is like, after the first word of him."""
+    names = [name for role, name in tree.people if role == "ally"]
+    if not names or not names[0][0].isupper() or rng.random() < 0.6:
+        return text, []
+    name = names[0].split(",")[0]
+    # Outside of what is said aloud, where a sentence ends.
+    spoken = [m.span() for m in re.finditer(r'"[^"]*"', text)]
+    at = text.find(name)
+    ends = [
+        m.end()
+        for m in re.finditer(r"[.!?](?=\n| [A-Z])", text)
+        if m.start() > at >= 0 and not any(a <= m.start() < b for a, b in spoken)
+    ]
+    if not ends:
+        return text, []
+    trait = rng.choice([t for t in TRAITS if t not in {t.name for t in taken}])
+    told = tell(trait, name, False, rng)
+    return (
+        f"{text[: ends[0]]} {told}{text[ends[0] :]}",
+        [LabelledTrait(trait=trait, evidence=_sentence(trait, told))],
+    )
+
+
 def walk(tree: Tree, arc: Arc, rng: random.Random) -> LabelledStory:
     """One story of a tree, along an arc; everything else is drawn from `rng`."""
     turns = ARC_TURNS[arc]
@@ -313,7 +339,7 @@ def walk(tree: Tree, arc: Arc, rng: random.Random) -> LabelledStory:
     nodes = [tree.nodes[name] for name in names]
     time, dated = _time(tree, rng)
     texts = [_fill(node.text, slots, rng) for node in nodes]
-    texts[0] = dated + texts[0]
+    texts[0], friend = _befriend(dated + texts[0], tree, traits, rng)
     text = "\n\n".join(texts)
     wishes = [f["a"] for f in (thing, second) if f[""].lower() in text.lower()]
     if len(wishes) > 1 and rng.random() < 0.5:
@@ -328,7 +354,7 @@ def walk(tree: Tree, arc: Arc, rng: random.Random) -> LabelledStory:
                 LabelledCharacter(
                     name=name,
                     role=role,
-                    traits=shown if role == "protagonist" else [],
+                    traits=shown if role == "protagonist" else friend if role == "ally" else [],
                 )
                 for role, name in tree.people
             ],

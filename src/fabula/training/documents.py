@@ -19,6 +19,8 @@ from fabula.training.recipe import Augmentation
 
 IGNORED = -100
 """Label of a token that is not learnt."""
+SPARSE = 0.75
+"""Chance of each wish to be left out of a brief of few wishes."""
 Ids = list[int]
 
 
@@ -98,6 +100,8 @@ def vary(example: Example, settings: Augmentation, rng: random.Random) -> tuple[
         brief = brief.model_copy(update={"length": max(20, round(example.words / 25) * 25)})
     if rng.random() < settings.drop_brief:
         brief = Brief()
+    elif settings.sparse_brief and rng.random() < settings.sparse_brief:
+        brief = _drop_wishes(brief, SPARSE, rng)
     elif settings.drop_tag:
         brief = _drop_wishes(brief, settings.drop_tag, rng)
     if rng.random() < settings.drop_outline:

@@ -7,6 +7,7 @@ the gradients of the slice at once (the idea of Liger-Kernel, arXiv:2410.10989, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,12 +19,28 @@ from fabula.training.packing import ALIGNMENT, Batch
 
 SLICE = 512
 """Tokens whose scores are held at once."""
+GPU_SCORES = 2**26
+"""Scores (tokens times vocabulary) held at once on a GPU, which small slices would leave idle."""
 # A self-check compares sums over few tokens in float32; bfloat16 keeps 8 bits.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 5e-3}
 
 
+def _slice(matrix: Tensor) -> int:
+    """Tokens to score at once by `matrix` [vocabulary, size], on its device."""
+    if matrix.device.type == "cpu":
+        return SLICE
+    return max(SLICE, GPU_SCORES // matrix.shape[0])
+
+
+Scorer = tuple[Tensor, Tensor]
+"""Hidden states [tokens, size] and the matrix [vocabulary, size] that scores them."""
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
-    """sum_i weights_i * -log softmax(hidden_i @ matrix.T + bias)[target_i], and its gradients."""
+    """sum_i weights_i * -log softmax(hidden_i @ matrix.T + bias)[target_i], and its gradients.
+
+    With teachers, the target is a mixture: `share` of it is the mean of their distributions.
+    """
 
     @staticmethod
     def forward(
@@ -33,6 +50,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         bias: Tensor | None,
         target: Tensor,
         weight: Tensor,
+        teachers: Sequence[Scorer],
+        share: float,
     ) -> Tensor:
         wants_hidden, wants_matrix, wants_bias = ctx.needs_input_grad[:3]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
@@ -45,18 +64,25 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden) if wants_hidden else None
         cast = matrix.to(hidden.dtype)
         with torch.autocast(kind, enabled=False):
-            for start in range(0, hidden.shape[0], SLICE):
-                part = slice(start, start + SLICE)
+            size = _slice(matrix)
+            for start in range(0, hidden.shape[0], size):
+                part = slice(start, start + size)
                 scores = (hidden[part] @ cast.T).float()
                 if bias is not None:
                     scores += bias
                 norm = scores.logsumexp(dim=-1)
                 at = target[part, None]
-                losses = norm - scores.gather(1, at)[:, 0]
-                total += (losses * weight[part]).sum()
-                # d loss / d scores = weight * (softmax - one-hot), in the place of the scores.
+                meant = (1 - share) * scores.gather(1, at)[:, 0]
+                soft = _mean_distribution(teachers, part)
+                if soft is not None:
+                    soft *= share
+                    meant += torch.linalg.vecdot(soft, scores)
+                total += ((norm - meant) * weight[part]).sum()
+                # d loss / d scores = weight * (softmax - target), in the place of the scores.
                 scores.sub_(norm[:, None]).exp_()
-                scores.scatter_add_(1, at, torch.full_like(at, -1, dtype=scores.dtype))
+                scores.scatter_add_(1, at, torch.full_like(at, share - 1, dtype=scores.dtype))
+                if soft is not None:
+                    scores.sub_(soft)
                 scores.mul_(weight[part, None])
                 if d_bias is not None:
                     d_bias += scores.sum(dim=0)
@@ -77,13 +103,31 @@ class _LinearCrossEntropy(torch.autograd.Function):
         (scale,) = outer
         gradients = [None if g is None else g.mul_(scale) for g in ctx.gradients]
         ctx.gradients = (None, None, None)
-        return (*gradients, None, None)
+        return (*gradients, None, None, None, None)
+
+
+def _mean_distribution(teachers: Sequence[Scorer], part: slice) -> Tensor | None:
+    """Mean of the teachers' distributions for some tokens, float32 [tokens, vocabulary]."""
+    mean: Tensor | None = None
+    for hidden, matrix in teachers:
+        soft = (hidden[part] @ matrix.to(hidden.dtype).T).float().softmax(dim=-1)
+        mean = soft if mean is None else mean.add_(soft)
+    return None if mean is None else mean.div_(len(teachers))
 
 
 def linear_cross_entropy(
-    hidden: Tensor, matrix: Tensor, bias: Tensor | None, target: Tensor, weight: Tensor
+    hidden: Tensor,
+    matrix: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    weight: Tensor,
+    teachers: Sequence[Scorer] = (),
+    share: float = 0.0,
 ) -> Tensor:
     """Weighted sum of cross-entropies (nats) of tokens scored by a linear layer.
+
+    With teachers, against the mixture (1 - share) * target + share * mean of their distributions
+    (knowledge distillation; Hinton et al. 2015, arXiv:1503.02531).
 
     Args:
         hidden: [tokens, size].
@@ -91,7 +135,9 @@ def linear_cross_entropy(
         target: [tokens], the right ids.
         weight: [tokens], float32.
     """
-    total: Tensor = _LinearCrossEntropy.apply(hidden, matrix, bias, target, weight)  # type: ignore[no-untyped-call]
+    total: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, matrix, bias, target, weight, tuple(teachers), share if teachers else 0.0
+    )
     return total
 
 
@@ -108,10 +154,14 @@ class LossOf:
         fused: the output layer and the cross-entropy are one step.
         isolated: documents attend through `attention.py` ("documents") or through transformers'
             own mask ("mask").
+        teachers: models of the same tokens whose distributions are learnt as well.
+        share: of them in what is learnt.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.inner = base_of(model)
+        self.teachers: list[LossOf] = []
+        self.share = 0.0
         self.fused = type(self.inner.get_output_embeddings()) is nn.Linear
         self.isolated = "documents"
 
@@ -143,9 +193,23 @@ class LossOf:
         out, target, weight = self._scored(batch)
         if self.fused:
             head = self.inner.get_output_embeddings()
-            return linear_cross_entropy(out, head.weight, head.bias, target, weight)
+            return linear_cross_entropy(
+                out, head.weight, head.bias, target, weight, self._taught(batch), self.share
+            )
         losses = nn.functional.cross_entropy(out.float(), target, reduction="none")
         return (losses * weight).sum()
+
+    @torch.no_grad()
+    def _taught(self, batch: Batch) -> list[Scorer]:
+        """What the teachers make of the tokens that count."""
+        found = []
+        for teacher in self.teachers:
+            hidden = teacher._scored(batch)[0]
+            kind = hidden.device.type
+            if torch.is_autocast_enabled(kind):
+                hidden = hidden.to(torch.get_autocast_dtype(kind))
+            found.append((hidden, teacher.inner.get_output_embeddings().weight))
+        return found
 
     @torch.no_grad()
     def each(self, batch: Batch) -> Tensor:

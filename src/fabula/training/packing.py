@@ -13,13 +13,14 @@ in the right window without replaying an epoch.
 from __future__ import annotations
 
 import bisect
+import os
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from fabula.corpus.augment import AugmentSettings, Example, augment
 from fabula.errors import FabulaError
@@ -192,7 +193,7 @@ class Stream(IterableDataset[Batch]):
         self.recipe = recipe
         self.start = start
 
-    def batches(self, epoch: int, window: int) -> tuple[list[list[list[Document]]], int]:
+    def rows(self, epoch: int, window: int) -> tuple[list[list[list[Document]]], int]:
         """A window's micro-batches (rows of documents), and how many documents were too long."""
         documents = self.deck.documents(self.encoder, epoch, window)
         recipe = self.recipe
@@ -206,37 +207,79 @@ class Stream(IterableDataset[Batch]):
         random.Random(f"{recipe.seed}/batches/{epoch}/{window}").shuffle(packed)
         return [[[fitting[n] for n in row]] for row in packed], dropped
 
+    def batches(self, epoch: int, window: int) -> tuple[list[Batch], int]:
+        """A window's micro-batches as tensors, each with its load, and how many were too long."""
+        made, dropped = self.rows(epoch, window)
+        total = len(self.deck.order(epoch))
+        size = min(WINDOW, total - window * WINDOW)
+        found = []
+        for number, rows in enumerate(made):
+            batch = collate(rows, self.pad, self.recipe.loss_on_prompt)
+            documents = [d for row in rows for d in row]
+            batch["load"] = Load(
+                ids=[d.id for d in documents],
+                cursor=Cursor(epoch, window, number + 1),
+                epochs=epoch + (window * WINDOW + size * (number + 1) / len(made)) / total,
+                dropped=0,
+                tokens=sum(map(len, documents)),
+            )
+            found.append(batch)
+        return found, dropped
+
+    def _windows(self) -> Iterator[tuple[list[Batch], int]]:
+        """What `batches` gives for each window from the start's on, without end."""
+        places = _Places(self.deck, self.start.epoch, self.start.window)
+        if not self.recipe.workers:
+            for epoch, window in places:
+                yield self.batches(epoch, window)
+        # The parent's threads do not live on in forked workers, which the tokenizer must know.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        # Its own generator: opening a loader draws from one, which would shift dropout on resume.
+        yield from DataLoader(
+            _Made(self),
+            sampler=places,
+            batch_size=None,
+            num_workers=self.recipe.workers,
+            generator=torch.Generator(),
+        )
+
     def __iter__(self) -> Iterator[Batch]:
-        epoch, window, skip = self.start.epoch, self.start.window, self.start.batch
-        dropped = barren = 0
+        skip, dropped, barren = self.start.batch, 0, 0
+        for made, too_long in self._windows():
+            # A resumed run met this window's long documents before.
+            dropped += too_long if skip == 0 else 0
+            barren = 0 if made else barren + 1
+            if barren > 2 * self.deck.windows(0):
+                raise FabulaError("No document fits sequence_length; raise it.")
+            for batch in made[skip:]:
+                batch["load"] = replace(batch["load"], dropped=dropped)
+                dropped = 0
+                yield batch
+            skip = 0
+
+
+class _Places(Sampler[tuple[int, int]]):
+    """(epoch, window) from a start on, without end."""
+
+    def __init__(self, deck: Deck, epoch: int, window: int) -> None:
+        self.deck, self.epoch, self.window = deck, epoch, window
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch, window = self.epoch, self.window
         while True:
-            total = len(self.deck.order(epoch))
-            windows = self.deck.windows(epoch)
-            while window < windows:
-                made, too_long = self.batches(epoch, window)
-                # A resumed run met this window's long documents before.
-                dropped += too_long if skip == 0 else 0
-                barren = 0 if made else barren + 1
-                if barren > 2 * windows:
-                    raise FabulaError("No document fits sequence_length; raise it.")
-                for number, rows in enumerate(made):
-                    if number < skip:
-                        continue
-                    batch = collate(rows, self.pad, self.recipe.loss_on_prompt)
-                    size = min(WINDOW, total - window * WINDOW)
-                    seen = window * WINDOW + size * (number + 1) / len(made)
-                    documents = [d for row in rows for d in row]
-                    batch["load"] = Load(
-                        ids=[d.id for d in documents],
-                        cursor=Cursor(epoch, window, number + 1),
-                        epochs=epoch + seen / total,
-                        dropped=dropped,
-                        tokens=sum(map(len, documents)),
-                    )
-                    dropped = 0
-                    yield batch
-                skip, window = 0, window + 1
+            for number in range(window, self.deck.windows(epoch)):
+                yield epoch, number
             epoch, window = epoch + 1, 0
+
+
+class _Made(Dataset[tuple[list[Batch], int]]):
+    """A stream's windows by their place, for worker processes."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __getitem__(self, place: tuple[int, int]) -> tuple[list[Batch], int]:
+        return self.stream.batches(*place)
 
 
 @dataclass(frozen=True)

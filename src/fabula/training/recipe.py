@@ -102,6 +102,7 @@ class Augmentation(Part):
         wish_for_things: chance that a brief without must-haves gets some that do occur.
         swap_place, swap_thing: chance that the place, or a thing that must occur, becomes another.
         drop_tag: chance of each wish of the brief to be left out.
+        sparse_brief: chance of a brief of few wishes: each is left out at a rate of `SPARSE`.
         drop_brief: chance of the whole brief to be left out.
         drop_premise: chance that the premise stands nowhere.
         write_premise: chance that the model writes a premise that is there, first of all.
@@ -114,6 +115,7 @@ class Augmentation(Part):
     swap_place: Share = 0.0
     swap_thing: Share = 0.0
     drop_tag: Share = 0.0
+    sparse_brief: Share = 0.0
     drop_brief: Share = 0.0
     drop_premise: Share = 0.0
     write_premise: Share = 0.0
@@ -139,6 +141,18 @@ class Optimiser(Part):
     muon_learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     muon_momentum: Share = 0.95
     clip: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Teacher(Part):
+    """Larger models of the same tokenizer, whose distributions are learnt (Hinton et al. 2015).
+
+    Attributes:
+        models: folders, as `fabula train` leaves them; several are averaged.
+        share: of their distribution in what is learnt; the rest is the text itself.
+    """
+
+    models: Annotated[list[str], Field(min_length=1)]
+    share: Share = 0.5
 
 
 class Schedule(Part):
@@ -193,6 +207,9 @@ class Recipe(Part):
         epochs, steps, max_minutes: the run ends at whichever comes first.
         micro_batch_size: rows computed at once (packed: as many tokens as so many rows hold).
         batch_size: rows of one optimiser step; a multiple of micro_batch_size.
+        teacher: larger models to learn from besides the text; the method has to be full.
+        workers: processes that vary and encode documents ahead of the training (0: none); the
+            documents are the same with any number.
         loss_on_prompt: weight of the prompt's tokens in the loss; 0 learns the completion only.
         compile: fuse the small operations of each layer (torch.compile; needs a C++ compiler).
         save_dtype: of the final weights of a full run.
@@ -218,6 +235,8 @@ class Recipe(Part):
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     micro_batch_size: Positive = 4
     batch_size: Positive = 8
+    teacher: Teacher | None = None
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
     loss_on_prompt: Share = 0.0
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoints = Checkpoints()
@@ -257,6 +276,8 @@ class Recipe(Part):
             )
         if self.epochs is None and self.steps is None and self.max_minutes is None:
             raise ValueError("never ends: give epochs, steps or max_minutes")
+        if self.teacher is not None and self.method != "full":
+            raise ValueError(f"has a teacher, which '{self.method}' cannot: say 'full'")
         if self.batch_size % self.micro_batch_size:
             raise ValueError(
                 f"has a batch_size of {self.batch_size}, which is no multiple of the "
@@ -273,7 +294,8 @@ class Recipe(Part):
     def resume_key(self) -> dict[str, Any]:
         """What a resumed run must have in common with its start."""
         free = {"epochs", "steps", "max_minutes", "evaluation", "checkpoint", "report_to"}
-        return self.model_dump(mode="json", exclude=free | {"log_every", "sample_brief"})
+        free |= {"log_every", "sample_brief", "workers"}
+        return self.model_dump(mode="json", exclude=free)
 
 
 def load_recipe(path: Path, **changes: Any) -> Recipe:

@@ -147,6 +147,9 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
     if recipe.method != "full":
         model = models.add_adapter(model, recipe)
         loss_of.inner = model.get_base_model()  # type: ignore[operator]
+    if recipe.teacher is not None:
+        loss_of.share = recipe.teacher.share
+        loss_of.teachers = _teachers(recipe, tokenizer, vocabulary)
     if recipe.gradient_checkpointing:
         models.recompute_activations(loss_of.inner)
         loss_of.inner.enable_input_require_grads()
@@ -258,6 +261,30 @@ def _model(recipe: Recipe, source: str | None, tokenizer: TextTokenizer) -> nn.M
     assert recipe.init is not None
     vocabulary = max(tokenizer.vocabulary, recipe.init.vocab_size)
     return models.random_llama(recipe.init, vocabulary, tokenizer.bos, tokenizer.eos, tokenizer.pad)
+
+
+def _teachers(recipe: Recipe, tokenizer: TextTokenizer, vocabulary: int) -> list[loss.LossOf]:
+    """The recipe's teachers, frozen, where the training is.
+
+    Raises:
+        FabulaError: one has another tokenizer, or its loss cannot be fused.
+    """
+    assert recipe.teacher is not None
+    found = []
+    for name in recipe.teacher.models:
+        source = models.resolve(name)
+        if open_tokenizer(source).fingerprint != tokenizer.fingerprint:
+            raise FabulaError(
+                f"The teacher {name} has another tokenizer than the model that is trained; give "
+                "init.tokenizer the teacher's folder."
+            )
+        teacher = models.load_base(source, recipe).requires_grad_(False)
+        teacher = teacher.to(models.device()).eval()
+        taught = loss.choose(teacher, vocabulary)
+        if not taught.fused:
+            raise FabulaError(f"The teacher {name} caps or scales its scores; choose another.")
+        found.append(taught)
+    return found
 
 
 def _tell(seen: Look, recipe: Recipe, model: nn.Module, announce: Announce) -> None:

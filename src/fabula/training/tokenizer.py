@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,12 @@ class TextTokenizer:
             self.backend.encode_special_tokens = True
             self.backend.no_padding()
             self.backend.no_truncation()
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for tokenizers that give the same ids to the same pieces."""
+        pieces = json.dumps(self.hf.get_vocab(), sort_keys=True)
+        return hashlib.sha256(pieces.encode()).hexdigest()
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Plain token ids of each text."""
