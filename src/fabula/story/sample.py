@@ -59,7 +59,7 @@ class LabelledStory(Model):
     ending: Ending
     point_of_view: PointOfView
     must_include: list[str]
-    theme: str
+    theme: str | None = None
     beats: list[LabelledBeat]
 
     @property

@@ -73,7 +73,8 @@ class WriterSettings(Model):
             0 is off.
         insertion_fall: how far (nats a token) a candidate with an inserted phrase may fall
             below the best one without it.
-        copied_words: longest run of words a passage may share with the sample corpus.
+        copied_words: longest run of words a passage may share with the sample corpus or a
+            story tree.
         recited_words: words that a passage may share with a story tree before going on costs
             something (`fabula.writing.verbatim`).
         reciting_penalty: taken off the scores of words that would go on; 0 is off.
@@ -103,7 +104,7 @@ class WriterSettings(Model):
     line_tokens: Annotated[int, Field(ge=8, le=400)] = 48
     insertions: Annotated[int, Field(ge=0, le=32)] = 4
     insertion_fall: Annotated[float, Field(ge=0, le=20)] = 1.0
-    copied_words: Annotated[int, Field(ge=4, le=10_000)] = 12
+    copied_words: Annotated[int, Field(ge=10, le=10_000)] = 12
     recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
     reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
     weights: Weights = Weights()

@@ -11,7 +11,7 @@ n-grams of fixed texts).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
 import numpy as np
@@ -93,6 +93,19 @@ class Wordings:
             if length >= least
             for word in self._edges.get(place, ())
         }
+
+    def windows(self, size: int) -> Iterator[tuple[str, ...]]:
+        """Every path of `size` words."""
+        for start in list(self._edges):
+            paths: list[tuple[int, tuple[str, ...]]] = [(start, ())]
+            for _ in range(size):
+                paths = [
+                    (end, (*words, word))
+                    for place, words in paths
+                    for word, ends in (self._edges[place].items() if place in self._edges else ())
+                    for end in ends
+                ]
+            yield from {words for _, words in paths}
 
     def longest_run(self, text: str) -> str:
         """The longest stretch of a text, at least two words, that is a path of the graph."""
