@@ -166,7 +166,8 @@ def test_bad_seeds_and_empty_briefs_are_refused(engine: NgramEngine, seed: int) 
 
 def test_stand_ins_are_put_back_everywhere(engine: NgramEngine) -> None:
     # However badly a trigram model goes on after a name it never saw.
-    writer = Writer(engine, QUICK.model_copy(update={"insertion_fall": 20}))
+    easy = {"insertion_fall": 20, "by_sentence": False}
+    writer = Writer(engine, QUICK.model_copy(update=easy))
     writer.names = KnownNames(female=["Pema", "Ines"], neutral=["Wren"])
     brief = Brief(
         characters=[Character(name="Zxqv Oyelaran")],

@@ -183,7 +183,9 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         "unfinished": -_unfinished(draft, scene),
     }
     if scene.words and words:
-        found["length"] = -abs(math.log(len(words) / scene.words))
+        beside = math.log(len(words) / scene.words)
+        # What goes on is not too short yet.
+        found["length"] = -max(beside, 0.0) if draft.end == "sentence" else -abs(beside)
     if scene.named is not None:
         found["stranger"] = -float(min(len(names_in(text) - scene.named), 3))
     if scene.lexicon is not None and words:
@@ -218,7 +220,7 @@ def _spelled(word: str, lexicon: frozenset[str]) -> bool:
 
 def _unfinished(draft: Draft, scene: Scene) -> float:
     proper = ("line",) if scene.line else ("story",) if scene.closing else ("heading",)
-    lacks = 0.0 if draft.end in proper else 1.0
+    lacks = 0.0 if draft.end in (*proper, "sentence") else 1.0
     lacks += 0.5 * (draft.text.count('"') % 2)
     return lacks + (0.0 if _CLOSED.search(draft.text) else 0.5)
 

@@ -6,7 +6,7 @@ Where the context is full, the oldest passages leave it; brief, premise and outl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from fabula.engines.protocol import Engine
 from fabula.errors import FabulaError
 from fabula.story import Brief
-from fabula.writing.drafts import Draft, Task, draw, follow, tokens_of
+from fabula.writing.drafts import Draft, Task, compose, draw, follow, tokens_of
 from fabula.writing.insertion import insert, watch
 from fabula.writing.settings import WriterSettings
 from fabula.writing.sheet import Script, Sheet, open_sheet
@@ -75,6 +75,7 @@ class Desk:
         rows: int,
         wants: Sequence[Want],
         rng: np.random.Generator,
+        judge: Callable[[Draft], float],
     ) -> list[Draft]:
         """Draw candidates for a line or passage that begins after `opening`.
 
@@ -83,6 +84,7 @@ class Desk:
             task: what to draw; its history is filled in here.
             rows: how many.
             wants: wishes due now; those that no candidate keeps are inserted.
+            judge: which sentence of a passage is the best to go on from: the one it puts highest.
 
         Raises:
             FabulaError: brief and outline leave no room in the model's context, or the model
@@ -94,8 +96,11 @@ class Desk:
         task = replace(task, history=history, breakers=self.breakers, watched=watched)
         for _ in range(ATTEMPTS):
             sheet, task = self._open(opening, task, rows)
-            drafts = [d for d in draw(sheet, self.script, task, self.settings, rows, rng) if d.text]
-            if drafts:
+            if task.line or not self.settings.by_sentence or rows == 1:
+                drafts = draw(sheet, self.script, task, self.settings, rows, rng)
+            else:
+                drafts = compose(sheet, self.script, task, self.settings, rows, rng, judge)
+            if drafts := [d for d in drafts if d.text]:
                 return self._insert(wants, drafts, task, rng) if watched else drafts
         raise FabulaError(
             f"the model '{self.engine.name}' wrote nothing after '{opening.strip()}'; "

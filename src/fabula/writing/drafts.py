@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,12 +19,15 @@ from fabula.writing.sheet import Script, Sheet
 from fabula.writing.verbatim import Reciting, own_wordings
 from fabula.writing.worn import Worn
 
-End = Literal["open", "line", "heading", "story", "limit"]
+End = Literal["open", "line", "sentence", "heading", "story", "limit"]
 MOST_GAIN = 2.0
 _HEADING = re.compile(r"(?:\A|\n)#")
 _BLANK_LINES = re.compile(r"\n{3,}")
 # A sentence ends at its mark, with the quotation mark that may close it.
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)]*(?=\s|\Z)")
+
+
+_AT_SENTENCE_END = re.compile(r"[.!?…][\"'”’)]*\Z")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Draft:
         watched: log-probability of the watched tokens at each place, [places, watched].
         text: what it says, unescaped; empty for a failed draft.
         kept: the text as it stands in the document, before its closing newline.
-        end: how it ended.
+        end: how it ended; "sentence": it waits there to go on.
+        fresh: tokens before the sentence that was drawn last.
         inserted: the phrase that was put in, if any.
     """
 
@@ -80,12 +84,19 @@ class Draft:
     text: str = ""
     kept: str = ""
     end: End = "open"
+    fresh: int = 0
     inserted: str | None = None
+
+    @property
+    def _weighed(self) -> slice:
+        """Sentences that wait are weighed by themselves: what is before them is the same."""
+        return slice(self.fresh if self.end == "sentence" else 0, None)
 
     @property
     def fluency(self) -> float:
         """Mean log-probability of a token, nats."""
-        return float(np.mean(self.log_p)) if self.log_p else -20.0
+        log_p = self.log_p[self._weighed]
+        return float(np.mean(log_p)) if log_p else -20.0
 
     @property
     def mean_gain(self) -> float:
@@ -94,7 +105,8 @@ class Draft:
         No token counts for more than `MOST_GAIN`: a name that only the brief could give is worth
         ten nats, and saying it again and again is not a virtue.
         """
-        return float(np.clip(self.gain, -MOST_GAIN, MOST_GAIN).mean()) if self.gain else 0.0
+        gain = self.gain[self._weighed]
+        return float(np.clip(gain, -MOST_GAIN, MOST_GAIN).mean()) if gain else 0.0
 
 
 def draw(
@@ -105,12 +117,14 @@ def draw(
     rows: int,
     rng: np.random.Generator,
     begun: Draft | None = None,
+    pause: bool = False,
 ) -> list[Draft]:
     """Draw candidates until enough of them have ended or reached the limit.
 
     Args:
         sheet: a batch of `rows` rows, ready for its next token.
         begun: a draft whose tokens the sheet already holds, and which all rows continue.
+        pause: a candidate ends with its first new sentence.
     """
     start = begun.start if begun is not None else sheet.length
     drafts = [
@@ -122,6 +136,7 @@ def draw(
             list(begun.log_p) if begun else [],
             list(begun.gain) if begun else [],
             list(begun.watched) if begun else [],
+            fresh=len(begun.ids) if begun else 0,
             inserted=begun.inserted if begun else None,
         )
         for row in range(rows)
@@ -172,12 +187,42 @@ def draw(
             if reciting is not None:
                 reciting.append(row, token)
             _look_for_end(draft, script, task)
+            if pause and draft.end == "open":
+                _look_for_pause(draft, script)
             if draft.end == "open" and len(draft.ids) >= task.limit:
                 _finish(draft, script, "limit", task.line)
         ended = [d for d in drafts if d.end != "open"]
         if len(ended) >= settings.quorum * rows:
             return ended
         sheet.step(tokens)
+
+
+def compose(
+    sheet: Sheet,
+    script: Script,
+    task: Task,
+    settings: WriterSettings,
+    rows: int,
+    rng: np.random.Generator,
+    judge: Callable[[Draft], float],
+) -> list[Draft]:
+    """Draw a passage sentence by sentence: all rows go on from the best of the last ones.
+
+    The passage ends where at least half of the rows would end it.
+
+    Returns:
+        The candidates for its end, which share all that is before.
+    """
+    begun: Draft | None = None
+    while True:
+        drawn = draw(sheet, script, task, settings, rows, rng, begun, pause=True)
+        found = [draft for draft in drawn if draft.text]
+        ended = [draft for draft in found if draft.end != "sentence"]
+        if 2 * len(ended) >= len(found):
+            return ended
+        begun = max((d for d in found if d.end == "sentence"), key=lambda d: (judge(d), -d.row))
+        back = begun.sheet.length - begun.start - (len(begun.ids) - 1)
+        sheet = begun.sheet.fork(begun.row, back, begun.ids[-1:], rows)
 
 
 def _dry(task: Task, settings: WriterSettings, rows: int) -> Dry:
@@ -238,6 +283,18 @@ def _look_for_end(draft: Draft, script: Script, task: Task) -> None:
         _finish(draft, script, "line", True)
     elif not task.line and "#" in piece and _HEADING.search(script.engine.decode(draft.ids)):
         _finish(draft, script, "heading", False)
+
+
+def _look_for_pause(draft: Draft, script: Script) -> None:
+    """Where a token opens what follows a sentence, it is taken back."""
+    if not script.piece(draft.ids[-1])[:1].isspace():
+        return
+    said = script.engine.decode(draft.ids[draft.fresh : -1]).strip()
+    if said and _AT_SENTENCE_END.search(said):
+        for each in (draft.ids, draft.log_p, draft.gain, draft.watched):
+            if each:
+                each.pop()
+        _finish(draft, script, "sentence", False)
 
 
 def _finish(draft: Draft, script: Script, end: End, line: bool) -> None:

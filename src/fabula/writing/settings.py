@@ -48,7 +48,8 @@ class WriterSettings(Model):
         beats: the beats of an outline the writer makes itself, in order.
         decide: for a small model, decide first what the brief leaves open
             (`fabula.writing.openings`).
-        candidates: passages drawn for each beat, in one batch.
+        candidates: drawn for each sentence of a passage, in one batch.
+        by_sentence: all candidates go on from the best sentence; else each is a whole passage.
         quorum: share of the candidates whose end is waited for; the slowest are not worth it.
         plans: sentences drawn for the premise and for each line of the outline.
         guidance: classifier-free guidance on the brief (Ho and Salimans 2022; for language
@@ -86,6 +87,7 @@ class WriterSettings(Model):
     ] = FREYTAG
     decide: bool = True
     candidates: Annotated[int, Field(ge=1, le=64)] = 8
+    by_sentence: bool = True
     quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
     plans: Annotated[int, Field(ge=1, le=64)] = 24
     guidance: Annotated[float, Field(ge=0, le=10)] = 1.3

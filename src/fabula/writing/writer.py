@@ -45,6 +45,8 @@ from fabula.writing.wishes import Want, missing, spread
 Listener = Callable[[Event], None]
 # How the words of the sample corpus's training stories spread over Freytag's beats.
 SHARES = dict(zip(FREYTAG, (0.17, 0.24, 0.22, 0.17, 0.20), strict=True))
+FAULT = 20.0
+"""Taken off the score of a sentence that forges a tag or copies."""
 MOST_SUMMARY = 1_000
 # Guidance may drive a small model to write the brief's own tags into the text.
 _TAGS = "Title|Place|Time|Genre|Tone|Arc|Ending|Point of view|Theme|Must include|Length|Premise"
@@ -243,11 +245,15 @@ class _Work:
         if scene.named is not None:
             strangers = [t for name, t in self.names.items() if name not in scene.named]
             task = replace(task, strangers=strangers)
-        pool = self.desk.candidates(opening, task, rows, wants, rng)
+
+        def judge(draft: Draft) -> float:
+            fault = bool(_TAG.search(draft.text)) or self._copied(draft.text)
+            return score(features(draft, scene), self.settings.weights) - FAULT * fault
+
+        pool = self.desk.candidates(opening, task, rows, wants, rng, judge)
         pool = [d for d in pool if not _TAG.search(d.text)] or pool
         if not task.line:
-            originals, least = sample_originals(), self.settings.copied_words + 1
-            pool = [d for d in pool if not originals.longest_run(d.text, least)] or pool
+            pool = [d for d in pool if not self._copied(d.text)] or pool
         scores = [score(features(d, scene), self.settings.weights) for d in pool]
         best = max(range(len(pool)), key=lambda i: (scores[i], -i))
         order = sorted(range(len(pool)), key=lambda i: (-scores[i], i))
@@ -256,6 +262,9 @@ class _Work:
         self.ended = None if task.line else pool[best].end == "story"
         self.desk.choose(pool[best], passage=not task.line)
         return pool[best]
+
+    def _copied(self, text: str) -> bool:
+        return bool(sample_originals().longest_run(text, self.settings.copied_words + 1))
 
     def _line(self) -> Task:
         return Task(line=True, closing=False, limit=self.settings.line_tokens)
