@@ -52,7 +52,8 @@ def test_every_gap_is_filled_and_no_wish_is_changed(wishes: dict[str, Any]) -> N
         for key, value in brief.model_dump(exclude={"characters", "setting", "length"}).items():
             if value:
                 assert getattr(whole, key) == value
-        if brief.setting is not None:
+        assert whole.setting.time
+        if brief.setting is not None and brief.setting.time is not None:
             assert whole.setting.time == brief.setting.time
         for asked in brief.characters:
             found = [c for c in whole.characters if c.role == asked.role]

@@ -72,6 +72,7 @@ class Draft:
         end: how it ended; "sentence": it waits there to go on.
         fresh: tokens before the sentence that was drawn last.
         inserted: the phrase that was put in, if any.
+        passed_over: sentences before its end that others were preferred to.
     """
 
     sheet: Sheet
@@ -86,6 +87,7 @@ class Draft:
     end: End = "open"
     fresh: int = 0
     inserted: str | None = None
+    passed_over: list[str] = field(default_factory=list)
 
     @property
     def _weighed(self) -> slice:
@@ -214,13 +216,19 @@ def compose(
         The candidates for its end, which share all that is before.
     """
     begun: Draft | None = None
+    passed_over: list[str] = []
     while True:
         drawn = draw(sheet, script, task, settings, rows, rng, begun, pause=True)
         found = [draft for draft in drawn if draft.text]
         ended = [draft for draft in found if draft.end != "sentence"]
         if 2 * len(ended) >= len(found):
+            for draft in ended:
+                draft.passed_over = passed_over
             return ended
-        begun = max((d for d in found if d.end == "sentence"), key=lambda d: (judge(d), -d.row))
+        waiting = [draft for draft in found if draft.end == "sentence"]
+        begun = max(waiting, key=lambda d: (judge(d), -d.row))
+        others = (script.engine.decode(d.ids[d.fresh :]).strip() for d in waiting if d is not begun)
+        passed_over += [text for text in others if text]
         back = begun.sheet.length - begun.start - (len(begun.ids) - 1)
         sheet = begun.sheet.fork(begun.row, back, begun.ids[-1:], rows)
 

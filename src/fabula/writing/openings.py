@@ -23,7 +23,13 @@ _TONES = {
 }
 # Lengths of the stories that the embedded model has read most of; others mislead it. The passages
 # are held to the length wished for by the writer, not by the tag.
-SHORTEST, LONGEST = 325, 375
+SHORTEST, USUAL, LONGEST = 225, 275, 325
+# Told in passing ("It was one winter"). The simple prose that a small model has read gives no time,
+# and a brief without one calls it up.
+_TIMES = (
+    "one autumn", "one winter", "one spring", "one summer", "a rainy week", "a cold March",
+    "the first week of winter", "the last week of summer",
+)  # fmt: skip
 
 
 def decide(brief: Brief, names: KnownNames, seed: int) -> Brief:
@@ -38,7 +44,7 @@ def decide(brief: Brief, names: KnownNames, seed: int) -> Brief:
     drawn = rng.choice(_arcs(brief))
     arc: str = brief.arc or drawn
     rises = arc in RISING_ARCS
-    length = min(max(brief.length or SHORTEST, SHORTEST), LONGEST)
+    length = min(max(brief.length or USUAL, SHORTEST), LONGEST)
     changes: dict[str, Any] = {"arc": arc, "length": length}
     changes["characters"] = _cast(brief, names, rng)
     for key, options in (
@@ -51,9 +57,8 @@ def decide(brief: Brief, names: KnownNames, seed: int) -> Brief:
         if getattr(brief, key) is None:
             changes[key] = option
     place, thing = any_place(rng), any_thing(rng)
-    if brief.setting is None or brief.setting.place is None:
-        time = brief.setting.time if brief.setting is not None else None
-        changes["setting"] = Setting(place=place, time=time)
+    time, setting = rng.choice(_TIMES), brief.setting or Setting()
+    changes["setting"] = Setting(place=setting.place or place, time=setting.time or time)
     if not brief.must_include:
         changes["must_include"] = [thing]
     return brief.model_copy(update=changes)
@@ -95,6 +100,8 @@ def decided(brief: Brief, whole: Brief) -> str:
     setting, chosen = brief.setting or Setting(), whole.setting or Setting()
     if setting.place is None:
         found.append(f"place {chosen.place}")
+    if setting.time is None:
+        found.append(f"time {chosen.time}")
     for key in ("genre", "tone", "arc", "ending", "point_of_view"):
         if getattr(brief, key) is None:
             found.append(f"{key.replace('_', ' ')} {getattr(whole, key)}")

@@ -25,18 +25,18 @@ class Weights(Model):
     Each feature is described, with its range, in `fabula.writing.choice`.
     """
 
-    fluency: float = 5.0
+    fluency: float = 1.5
     gain: float = 0.5
     due: float = 2.0
     early: float = 0.2
-    follows: float = 0.6
+    follows: float = 1.2
     point_of_view: float = 2.5
     tense: float = 0.4
     arc: float = 0.3
-    reads: float = 0.5
+    reads: float = 1.5
     length: float = 0.8
     unfinished: float = 1.5
-    repetition: float = 3.0
+    repetition: float = 6.0
     stranger: float = 0.5
     spelling: float = 8.0
 
@@ -90,17 +90,17 @@ class WriterSettings(Model):
     by_sentence: bool = True
     quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
     plans: Annotated[int, Field(ge=1, le=64)] = 24
-    guidance: Annotated[float, Field(ge=0, le=10)] = 1.3
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.4
+    guidance: Annotated[float, Field(ge=0, le=10)] = 1.0
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.6
     plan_temperature: Annotated[float, Field(ge=0, le=5)] = 0.5
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     min_p: Annotated[float, Field(ge=0, lt=1)] = 0.05
     dry_multiplier: Annotated[float, Field(ge=0, le=100)] = 0.8
     dry_base: Annotated[float, Field(ge=1, le=10)] = 1.75
-    dry_allowed: Annotated[int, Field(ge=1, le=100)] = 8
-    worn_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
-    worn_free: Annotated[int, Field(ge=1, le=1_000)] = 3
+    dry_allowed: Annotated[int, Field(ge=1, le=100)] = 4
+    worn_penalty: Annotated[float, Field(ge=0, le=100)] = 1.0
+    worn_free: Annotated[int, Field(ge=1, le=1_000)] = 2
     stranger_penalty: Annotated[float, Field(ge=0, le=100)] = 2.0
     beat_tokens: Annotated[int, Field(ge=8, le=4_000)] = 160
     line_tokens: Annotated[int, Field(ge=8, le=400)] = 48

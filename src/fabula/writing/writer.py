@@ -257,7 +257,9 @@ class _Work:
         scores = [score(features(d, scene), self.settings.weights) for d in pool]
         best = max(range(len(pool)), key=lambda i: (scores[i], -i))
         order = sorted(range(len(pool)), key=lambda i: (-scores[i], i))
-        others = dict.fromkeys(self.standins.show(pool[i].text) for i in order if i != best)
+        texts = [pool[i].text for i in order if i != best]
+        texts += next((draft.passed_over for draft in pool if draft.passed_over), [])
+        others = dict.fromkeys(map(self.standins.show, texts))
         self.rejected[what] = list(others)
         self.ended = None if task.line else pool[best].end == "story"
         self.desk.choose(pool[best], passage=not task.line)
