@@ -29,7 +29,7 @@ from fabula.reading.traits import TRAIT_CHANCE
 from fabula.reading.vectors import make_vectors
 from fabula.reading.words import NOT_MODIFIERS, NOT_NOUNS, PERSONS, TRAITS
 from fabula.story.files import write_atomic
-from fabula.story.sample import LabelledStory, load_sample
+from fabula.story.sample import LabelledStory, load_annotated
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 Say = Callable[[str], None]
@@ -50,7 +50,7 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
     Returns:
         Cross-validated figures on the train split.
     """
-    stories = load_sample("train")
+    stories = load_annotated()
     docs = [scan(s.text) for s in stories]
     if texts is None:
         kept, lexicon = store.weights(), store.lexicon()

@@ -26,7 +26,7 @@ from fabula.reading.text import scan
 from fabula.reading.words import NEVER_NAMES
 from fabula.story import Brief
 from fabula.story.brief import Model
-from fabula.story.sample import LabelledStory, Split, load_sample
+from fabula.story.sample import LabelledStory, Split, load_annotated, load_sample
 
 DRAWS = 2_000
 Counts = npt.NDArray[np.float64]
@@ -147,7 +147,7 @@ FIELDS = (
 @cache
 def _constants() -> dict[str, str]:
     """The value of each field that would do best on the train split if always given."""
-    train = load_sample("train")
+    train = load_annotated()
     best: dict[str, str] = {}
     for field in ("point_of_view", "genre", "tone", "arc", "ending"):
         best[field] = Counter(str(getattr(s, field)) for s in train).most_common(1)[0][0]

@@ -17,6 +17,7 @@ length         < 0        |log(words / words wanted)|, negative
 unfinished     -2 to 0    cut off, an open quotation, or no full stop at its end
 repetition     -1 to 0    share of its word 4-grams (in a line: pairs) that had occurred before
 stranger       -3 to 0    new capitalised names, where the brief has named its characters
+harping        -4 to 0    how often it says a wished word again, or where it was said enough
 spelling       -1 to 0    share of words that a small model cannot have learnt: misspelt, mostly
 =============  =========  ==================================================================
 """
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -41,6 +43,8 @@ from fabula.writing.settings import Weights
 from fabula.writing.wishes import Want
 
 LEAST_CHANCE = -4.0
+ENOUGH = 3
+"""People say a wished thing in two or three places of a story (2.4 in the validation split)."""
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”")
 _PAST = re.compile(
     r"\b(?:was|were|had|did|could|would|said|went|came|took|saw|knew|got|made|found|thought|told|"
@@ -81,6 +85,8 @@ class Scene:
         before: the texts so far, whose word 4-grams should not come again.
         named: names that may occur; None where anyone may enter.
         lexicon: words that may occur; None where the model is to be trusted with spelling.
+        wished: words of the wishes (of things, places and traits), which a small model likes to
+            say over and over.
     """
 
     line: bool = False
@@ -96,10 +102,19 @@ class Scene:
     before: str = ""
     named: frozenset[str] | None = None
     lexicon: frozenset[str] | None = None
+    wished: frozenset[str] = frozenset()
     _grams: set[tuple[str, ...]] = field(default_factory=set)
+    _said: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._grams = set(_grams(words_of(self.before), self.line))
+        words = words_of(self.before)
+        self._grams = set(_grams(words, self.line))
+        self._said = Counter(w for w in words if w in self.wished)
+
+    def harping(self, words: Sequence[str]) -> int:
+        """How often a passage says a wished word again, or anew where it was said enough."""
+        here = Counter(w for w in words if w in self.wished)
+        return sum(n - (self._said[word] < ENOUGH) for word, n in here.items())
 
 
 def _grams(words: list[str], line: bool) -> list[tuple[str, ...]]:
@@ -194,6 +209,7 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         found["spelling"] = -wrong / len(words)
     if scene.line:
         return found
+    found["harping"] = -float(min(scene.harping(words), 4))
     wanted = content(scene.summary)
     if wanted:
         found["follows"] = len(wanted & content(text)) / len(wanted)

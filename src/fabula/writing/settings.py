@@ -38,6 +38,7 @@ class Weights(Model):
     unfinished: float = 1.5
     repetition: float = 6.0
     stranger: float = 0.5
+    harping: float = 1.5
     spelling: float = 8.0
 
 
@@ -91,7 +92,7 @@ class WriterSettings(Model):
     quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
     plans: Annotated[int, Field(ge=1, le=64)] = 24
     guidance: Annotated[float, Field(ge=0, le=10)] = 1.0
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.6
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.65
     plan_temperature: Annotated[float, Field(ge=0, le=5)] = 0.5
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95

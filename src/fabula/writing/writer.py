@@ -234,6 +234,7 @@ class _Work:
             before=before,
             named=self._named(summaries, before),
             lexicon=self._lexicon(),
+            wished=self._wished_words(),
         )
 
     def _decide(
@@ -308,6 +309,13 @@ class _Work:
             return None
         words = frozenset(words_of(str(self.seen.model_dump()))) | self.known.every
         return known_words() | words
+
+    def _wished_words(self) -> frozenset[str]:
+        """The nouns of things and place that the model sees wished, and the traits."""
+        place = self.seen.setting.place if self.seen.setting is not None else None
+        heads = [words_of(p)[-1:] for p in (*self.seen.must_include, place or "")]
+        traits = [words_of(t) for c in self.seen.characters for t in c.traits]
+        return frozenset(w for words in (*heads, *traits) for w in words)
 
     def _named(self, *texts: str) -> frozenset[str] | None:
         """Names that may occur; None where the brief names nobody."""
