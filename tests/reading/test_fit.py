@@ -13,7 +13,7 @@ from fabula.reading import features, fit, fitlabels, labels, moments, store
 from fabula.reading.fit import find_vocabulary, fit_ranker, unnamed
 from fabula.reading.ranker import chances
 from fabula.reading.text import scan
-from fabula.story.sample import load_sample
+from fabula.story.sample import load_annotated, load_sample
 
 
 def test_the_shipped_model_is_small_and_has_no_pickle() -> None:
@@ -110,14 +110,16 @@ def test_a_damaged_model_is_refused_in_one_sentence(
 
 
 def test_fitting_uses_the_train_split_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked: list[str] = []
+    asked: list[bool] = []
 
-    def spy(split: str) -> list[object]:
-        asked.append(split)
+    def spy() -> list[object]:
+        asked.append(True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit, "load_sample", spy)
+    monkeypatch.setattr(fit, "load_annotated", spy)
     with pytest.raises(KeyboardInterrupt):
         fit.fit(tmp_path, None, lambda _: None)
-    assert asked == ["train"]
+    assert asked
+    train = {story.id for story in load_sample("train")}
+    assert {story.id for story in load_annotated()} < train
     assert list(tmp_path.iterdir()) == []

@@ -52,6 +52,20 @@ def test_every_weight_has_its_feature() -> None:
         ("Then she saw Mara.", "Then she saw Bob.", {"named": frozenset({"mara"})}),
         ('"Go," she said.', '"Go, she said.', {}),
         ("She went home.", "She went", {}),
+        (
+            "She found a clock and a bell.",
+            "She found a clock and a clock.",
+            {"wished": frozenset({"clock"})},
+        ),
+        (
+            "She saw the bell.",
+            "She saw the clock.",
+            {
+                "wished": frozenset({"clock"}),
+                "before": "A clock. A clock. A clock.",
+            },
+        ),
+        ("The stair was soft and cold.", "The stair was soft and soft.", {}),
         ("He saw her.", "He fif her.", {"lexicon": frozenset({"he", "saw", "her"})}),
     ],
 )

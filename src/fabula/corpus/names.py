@@ -85,6 +85,10 @@ TITLES = frozenset(
     Mistress Father Mother Brother Sister Uncle Aunt Auntie Grandma Grandpa Granny Gran
     Grandmother Grandfather Mom Dad Mama Papa Mum Old Young Little Big Widow Judge Sheriff
     Deputy Professor Maestro Saint Reverend Bishop Abbot Farmer Nurse Officer Inspector
-    Detective Marshal Chief Mayor Dame The A An
+    Detective Marshal Chief Mayor Dame The A An Constable Coach Warden Corporal Teacher Boss Squire
+    Cook Governor Private Chef Cousin Doc Foreman Abuela Abuelo Baba Tia Tio Driver Nan Nana Nonna
+    Nonno Guard Director Engineer Bosun Postmaster Postmistress Elder Matron Raja Headman Padre
+    Ranger Headmaster Headmistress Hunter Cadet Pastor Ambassador Warder Operator Overseer Surveyor
+    Empress Sultan Agent Merchant Senhor Comrade Editor Oma Opa
     """.split()
 )

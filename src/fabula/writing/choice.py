@@ -17,7 +17,8 @@ length         < 0        |log(words / words wanted)|, negative
 unfinished     -2 to 0    cut off, an open quotation, or no full stop at its end
 repetition     -1 to 0    share of its word 4-grams (in a line: pairs) that had occurred before
 stranger       -3 to 0    new capitalised names, where the brief has named its characters
-harping        -4 to 0    how often it says a wished word again, or where it was said enough
+harping        -4 to 0    how often it says a wished word again, or where it was said enough, and
+                          twice how often it says one thing twice ("a scarf and a scarf")
 spelling       -1 to 0    share of words that a small model cannot have learnt: misspelt, mostly
 =============  =========  ==================================================================
 """
@@ -58,6 +59,11 @@ _PRESENT = re.compile(
 )
 # A capital that no sentence or quotation begins with.
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][\w’'-]+")
+# "a red scarf and a red scarf", "soft and soft", "her horses, and then her horses", "......"
+_DOUBLED = re.compile(
+    r"\b(\w[\w' ]{2,40}),? (?:and|or|but|and then|then) (?:the |a |his |her |my )?\1\b|[.!?]{4,}",
+    re.IGNORECASE,
+)
 _CLOSED = re.compile(r"[.!?…][\"'”’)]*\Z")
 _SMALL = frozenset(
     "the and but for with from that this they them their his her she him you your our its was "
@@ -209,7 +215,8 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         found["spelling"] = -wrong / len(words)
     if scene.line:
         return found
-    found["harping"] = -float(min(scene.harping(words), 4))
+    doubled = len(_DOUBLED.findall(text))
+    found["harping"] = -float(min(scene.harping(words) + 2 * doubled, 4))
     wanted = content(scene.summary)
     if wanted:
         found["follows"] = len(wanted & content(text)) / len(wanted)
