@@ -75,7 +75,7 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
     bottom.set_ylabel("learning rate", color=INK)
     bottom.set_xlabel("step", color=INK)
     if steps or scores:
-        top.legend(frameon=False, loc="upper right")
+        top.legend(frameon=False, loc="best")
     for axes in (top, bottom):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)
