@@ -64,8 +64,7 @@ def one_call_works(device: torch.device, kind: torch.dtype, size: int) -> bool:
         lengths = lengths.to(device)
         maker = torch.Generator(device).manual_seed(0)
         q, k, v = (
-            torch.randn(heads, 260, size, generator=maker, device=device, dtype=kind)
-            for heads in (2, 1, 1)
+            torch.randn(2, 260, size, generator=maker, device=device, dtype=kind) for _ in range(3)
         )
         expected = _one_by_one(q, k, v, _listed(lengths), 0.0, None, None).transpose(0, 1)
         q, k, v = (t.transpose(0, 1) for t in (q, k, v))
@@ -87,9 +86,6 @@ def _in_one_call(
     from torch.nn.attention.varlen import varlen_attn
 
     longest, ends = max(_listed(lengths)), _ends(lengths)
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
     q, k, v = (t.contiguous() for t in (query, key, value))
     back = -1 if window is None else window - 1
     attended = varlen_attn(
@@ -112,9 +108,6 @@ def _one_by_one(
 
     Split and cat, whose gradients copy once, not once a document.
     """
-    groups = query.shape[0] // key.shape[0]
-    if groups > 1:
-        key, value = (t.repeat_interleave(groups, dim=0) for t in (key, value))
     out = []
     parts = (torch.split(t, lengths, dim=1) for t in (query, key, value))
     for q, k, v in zip(*parts, strict=True):
@@ -162,7 +155,11 @@ def attend(
     kind = value.dtype
     # On CPUs PyTorch's bfloat16 kernel is no faster, and keeps code for every length it meets.
     inner = torch.float32 if query.device.type == "cpu" else kind
-    parts = [t.to(inner) for t in (query, key, value)]
+    query, key, value = (t.to(inner) for t in (query, key, value))
+    groups = heads // key.shape[1]
+    if groups > 1:
+        key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
+    parts = (query, key, value)
     with torch.autocast(query.device.type, enabled=False):
         if not dropout and one_call_works(query.device, inner, size):
             q, k, v = (t.transpose(1, 2).flatten(0, 1) for t in parts)

@@ -39,7 +39,7 @@ from fabula.reading.read import FEWEST_WORDS
 from fabula.reading.text import clip, scan
 from fabula.story import ARCS, ENDINGS, GENRES, TONES, Brief
 from fabula.writing.copying import words_of
-from fabula.writing.drafts import Draft
+from fabula.writing.drafts import CLOSED, Draft
 from fabula.writing.settings import Weights
 from fabula.writing.wishes import Want
 
@@ -64,7 +64,6 @@ _DOUBLED = re.compile(
     r"\b(\w[\w' ]{2,40}),? (?:and|or|but|and then|then) (?:the |a |his |her |my )?\1\b|[.!?]{4,}",
     re.IGNORECASE,
 )
-_CLOSED = re.compile(r"[.!?…][\"'”’)]*\Z")
 _SMALL = frozenset(
     "the and but for with from that this they them their his her she him you your our its was "
     "were are had has have who what when where which into onto over under than then there too "
@@ -245,7 +244,7 @@ def _unfinished(draft: Draft, scene: Scene) -> float:
     proper = ("line",) if scene.line else ("story",) if scene.closing else ("heading",)
     lacks = 0.0 if draft.end in (*proper, "sentence") else 1.0
     lacks += 0.5 * (draft.text.count('"') % 2)
-    return lacks + (0.0 if _CLOSED.search(draft.text) else 0.5)
+    return lacks + (0.0 if CLOSED.search(draft.text) else 0.5)
 
 
 def score(found: dict[str, float], weights: Weights) -> float:

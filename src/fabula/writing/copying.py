@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -30,6 +30,11 @@ Bits = npt.NDArray[np.uint8]
 def words_of(text: str) -> list[str]:
     """The words of a text, lower-case, apostrophes straight."""
     return _WORD.findall(text.lower().replace("’", "'"))
+
+
+def windows_of(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    """All runs of `WINDOW` words, in order."""
+    return (words[i : i + WINDOW] for i in range(len(words) - WINDOW + 1))
 
 
 def _hash(words: Sequence[str]) -> int:
@@ -54,7 +59,7 @@ class Originals:
         """Learn some texts; no run crosses from one into the next."""
         words = [words_of(text) for text in texts]
         return cls(
-            marked(w[i : i + WINDOW] for w in words for i in range(len(w) - WINDOW + 1)),
+            marked(window for w in words for window in windows_of(w)),
             frozenset(word for w in words for word in w),
         )
 
@@ -66,8 +71,8 @@ class Originals:
         """
         words = words_of(text)
         best, run = (0, 0), 0
-        for at in range(len(words) - WINDOW + 1):
-            value = _hash(words[at : at + WINDOW])
+        for at, window in enumerate(windows_of(words)):
+            value = _hash(window)
             run = run + 1 if self.bits[value >> 3] >> (value & 7) & 1 else 0
             if run and run + WINDOW - 1 > best[1] - best[0]:
                 best = (at - run + 1, at + WINDOW)

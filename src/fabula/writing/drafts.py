@@ -27,7 +27,8 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)]*(?=\s|\Z)")
 
 
-_AT_SENTENCE_END = re.compile(r"[.!?…][\"'”’)]*\Z")
+CLOSED = re.compile(r"[.!?…][\"'”’)]*\Z")
+"""Where a text ends with a whole sentence."""
 
 
 @dataclass(frozen=True)
@@ -298,7 +299,7 @@ def _look_for_pause(draft: Draft, script: Script) -> None:
     if not script.piece(draft.ids[-1])[:1].isspace():
         return
     said = script.engine.decode(draft.ids[draft.fresh : -1]).strip()
-    if said and _AT_SENTENCE_END.search(said):
+    if said and CLOSED.search(said):
         for each in (draft.ids, draft.log_p, draft.gain, draft.watched):
             if each:
                 each.pop()

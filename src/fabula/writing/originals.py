@@ -11,15 +11,14 @@ import numpy as np
 from fabula.story.sample import load_sample
 from fabula.story.stock import stock_words
 from fabula.story.trees import own_trees, tree_paths
-from fabula.writing.copying import FILE, WINDOW, marked, words_of
+from fabula.writing.copying import FILE, WINDOW, marked, windows_of, words_of
 from fabula.writing.verbatim import own_wordings
 
 
 def _windows() -> Iterator[Sequence[str]]:
     """All runs of the sample's stories, and of every wording of the trees."""
     for story in load_sample():
-        words = words_of(" ".join(b.text for b in story.beats))
-        yield from (words[i : i + WINDOW] for i in range(len(words) - WINDOW + 1))
+        yield from windows_of(words_of(story.text))
     yield from own_wordings().windows(WINDOW)
 
 
