@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -50,6 +52,11 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         assert interval is not None
         covered += interval.low <= 1.25 <= interval.high
     assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_where_every_story_keeps_half_drawing_again_shows_nothing() -> None:
+    half = replace(ratio([50.0, 100.0, 50.0], [1.0, 2.0, 1.0]), share=True)
+    assert Resamples(range(3), 0).interval((1, half)) is None
 
 
 def test_stories_of_one_prompt_do_not_count_as_independent() -> None:

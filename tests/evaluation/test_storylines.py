@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,8 @@ def test_a_cut_off_file_names_its_line(tmp_path: Path) -> None:
         ('{"id": "x"}\n', "neither a story file"),
         (json.dumps({"id": ITEMS[0].id, "text": " "}) + "\n", "the text is empty"),
         ('{"id": 3, "story": {}}\n', "needs the id"),
+        ('{"id": "x", "seconds": "2", "story": {"brief": {}}}\n', "'seconds' is '2'"),
+        ('{"id": "x", "seconds": NaN, "story": {"brief": {}}}\n', "'seconds' is 'nan'"),
         ('{"id": "x", "story": {"brief": {}, "passage": []}}\n', "did you mean 'passages'"),
     ],
 )
@@ -85,9 +88,18 @@ def test_a_log_remembers_what_was_written(tmp_path: Path) -> None:
     assert log.get(ITEMS[0].id, "s") is None
     log.add(line(0))
     again = StoryLog(path, ITEMS)
-    assert again.get(ITEMS[0].id, "s") == line(0).story
+    assert again.get(ITEMS[0].id, "s") == line(0)
     assert again.get(ITEMS[0].id, "t") is None
     assert again.get(ITEMS[1].id, "s") is None
+
+
+def test_the_seconds_of_a_story_are_kept_where_they_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "stories.jsonl"
+    log = StoryLog(path, ITEMS)
+    log.add(replace(line(0), seconds=1.235))
+    log.add(line(1))
+    found = [StoryLog(path, ITEMS).get(item.id, "s") for item in ITEMS[:2]]
+    assert [f.seconds for f in found if f is not None] == [1.235, None]
 
 
 def test_a_log_that_lost_its_power_goes_on_from_its_last_whole_line(tmp_path: Path) -> None:
@@ -104,7 +116,7 @@ def test_a_story_for_another_brief_of_the_same_id_is_written_again(tmp_path: Pat
     log = StoryLog(path, ITEMS)
     assert log.get(ITEMS[0].id, "s") is None
     log.add(line(0))
-    assert StoryLog(path, ITEMS).get(ITEMS[0].id, "s") == line(0).story
+    assert StoryLog(path, ITEMS).get(ITEMS[0].id, "s") == line(0)
 
 
 def test_a_system_is_its_weights_seed_and_settings() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fabula.evaluation.bootstrap import derangements
-from fabula.evaluation.wishes import ALL, kept_share, kind_of, tally
+from fabula.evaluation.wishes import ALL, CORE, kept_share, kind_of, tally
 from fabula.story import Receipt, Wish
 from fabula.story.sample import load_sample
 from fabula.writing import check_receipt
@@ -21,13 +21,18 @@ def test_wishes_are_counted_by_kind_and_the_title_is_no_merit() -> None:
             Wish(wish="character 2", value="Olo", kept=False),
             Wish(wish="trait of character 1", value="shy", kept=True),
             Wish(wish="must include", value="a clock", kept=False),
+            Wish(wish="arc", value="icarus", kept=True),
+            Wish(wish="time", value="1905", kept=False),
         ]
     )
     assert tally(receipt) == {
-        ALL: (2, 4),
+        ALL: (3, 6),
+        CORE: (2, 4),
         "character": (1, 2),
         "trait": (1, 1),
         "must include": (0, 1),
+        "arc": (1, 1),
+        "time": (0, 1),
     }
     assert kind_of("trait of character 12") == "trait"
 

@@ -1,4 +1,4 @@
-"""``fabula evaluate``: models and stories scored on held-out stories."""
+"""``fabula evaluate``: models and stories scored on held-out stories or drawn briefs."""
 
 from __future__ import annotations
 
@@ -46,10 +46,19 @@ def command(
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="train, valid or test.", rich_help_panel=DATA)
-    ] = "test",
+        str | None,
+        typer.Option(help="train, valid or test; by default test.", rich_help_panel=DATA),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Take at most so many stories.", rich_help_panel=DATA)
+    ] = None,
+    drawn: Annotated[
+        int | None,
+        typer.Option(
+            help="Instead of held-out stories, take so many briefs drawn by the dice, in "
+            "combinations that no training story has.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     trained_on: Annotated[
         list[Path] | None,
@@ -91,7 +100,10 @@ def command(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:  # fmt: skip
-    """Score models on held-out stories, every figure beside its floor and the human one."""
+    """Score models on held-out stories, every figure beside its floor and the human one.
+
+    Or on drawn briefs, for which there are no human stories.
+    """
     from fabula.engines import EMBEDDED
     from fabula.evaluation import Options, evaluate
 
@@ -115,6 +127,7 @@ def command(
         corpus=corpus,
         split=split,
         limit=limit,
+        drawn=drawn,
         seed=seed,
         settings=_settings(candidates, single),
         write=not no_stories,

@@ -118,7 +118,7 @@ class Resamples:
         interval of such a share is the exact one (Clopper & Pearson 1934), prompts as trials.
 
         Returns None with fewer than two prompts, where the sum is undefined in most draws, or
-        where a sum of several is the same in all of them.
+        where a sum of several, or a share in between, is the same in all of them.
         """
         if self.clusters < 2:
             return None
@@ -130,7 +130,7 @@ class Resamples:
         if low == high and len(terms) > 1:
             return None
         if low == high and terms[0][1].share:
-            return self._exact(float(low), terms[0][1])
+            return self._exact(float(low), terms[0][1]) if low in (0, 100) else None
         return Interval(float(low), float(high))
 
     def _exact(self, percent: float, statistic: Statistic) -> Interval:
@@ -192,22 +192,23 @@ def derangements(groups: Sequence[Hashable], count: int, seed: int) -> list[list
     return found
 
 
-def quantile(values: Sequence[int | None], q: float) -> Statistic:
-    """A quantile (the smallest value that at least a share q does not exceed) of whole numbers.
+def quantile(values: Sequence[float | None], q: float) -> Statistic:
+    """A quantile: the smallest value that at least a share q does not exceed.
 
     Args:
-        values: not negative; None leaves the story out.
+        values: None leaves the story out.
         q: 0 to 1; 1 is the maximum.
     """
-    top = max((v for v in values if v is not None), default=0)
-    counts = np.zeros((len(values), top + 1))
+    levels = np.array(sorted({v for v in values if v is not None} or {0.0}), dtype=np.float64)
+    counts = np.zeros((len(values), len(levels)))
     for i, value in enumerate(values):
         if value is not None:
-            counts[i, value] = 1
+            counts[i, np.searchsorted(levels, value)] = 1
 
     def combine(sums: Floats) -> Floats:
         total = sums.sum(axis=1)
         reached = np.cumsum(sums, axis=1) >= q * total[:, None] - 1e-9
-        return np.asarray(np.where(total > 0, reached.argmax(axis=1), np.nan), dtype=np.float64)
+        found = levels[reached.argmax(axis=1)]
+        return np.asarray(np.where(total > 0, found, np.nan), dtype=np.float64)
 
     return Statistic(counts, combine)

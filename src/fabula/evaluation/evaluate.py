@@ -1,4 +1,4 @@
-"""Evaluate models and written stories on held-out stories, every figure beside its floor."""
+"""Evaluate models and written stories on held-out or drawn briefs, every figure by its floor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fabula.errors import FabulaError
 from fabula.evaluation import similarity
 from fabula.evaluation.arccurves import ArcCurve, mean_arcs
 from fabula.evaluation.bootstrap import RESAMPLES, Resamples
+from fabula.evaluation.drawn import draw
 from fabula.evaluation.heldout import HeldOut, HeldOutSet, load_heldout
 from fabula.evaluation.measures import Difference, Figures, Measure, differences, figures
 from fabula.evaluation.options import Options, Progress, Silence
@@ -24,19 +25,20 @@ def evaluate(options: Options, progress: Progress | None = None) -> Evaluation:
     """Run an evaluation.
 
     Raises:
-        FabulaError: nothing to evaluate, bad input, or too few stories for floors.
-        MissingExtra: BLEU and ROUGE, or a prepared corpus, need an extra.
+        FabulaError: nothing to evaluate, bad input, contradictory options, or too few stories for
+            floors.
+        MissingExtra: BLEU and ROUGE, a prepared corpus, or drawn briefs need an extra.
     """
     progress = progress or Silence()
     if not options.models and not options.stories:
         raise FabulaError("nothing to evaluate: name a --model or a file of --stories.")
-    telling = bool(options.stories) or options.write
-    if telling:
+    likening = options.drawn is None and (bool(options.stories) or options.write)
+    if likening:
         similarity.require()
-    heldout = load_heldout(options.corpus, options.split, options.limit)
+    heldout = _load(options)
     pairings = pairings_of(heldout.groups, options.seed)
     written = [s for path in options.stories for s in read_stories(path, heldout.items)]
-    others = [heldout.items[j].brief for j in pairings[0]]
+    others = None if heldout.drawn else [heldout.items[j].brief for j in pairings[0]]
     systems = [*run_models(options, heldout.items, others, progress), *written]
     name_apart(systems)
     notes = [*_notes(heldout), *(note for s in systems for note in s.notes)]
@@ -74,7 +76,7 @@ def evaluate(options: Options, progress: Progress | None = None) -> Evaluation:
         cut_words=options.cut_words,
         pairings=len(pairings),
         resamples=RESAMPLES,
-        signatures=similarity.signatures() if telling else {},
+        signatures=similarity.signatures() if likening else {},
         systems=[
             SystemResult(
                 name=s.name,
@@ -93,8 +95,34 @@ def evaluate(options: Options, progress: Progress | None = None) -> Evaluation:
     )
 
 
+def _load(options: Options) -> HeldOutSet:
+    """The held-out stories or drawn briefs that the options ask for.
+
+    Raises:
+        FabulaError: options that drawn briefs leave without meaning, or as `load_heldout`.
+    """
+    if options.drawn is None:
+        return load_heldout(options.corpus, options.split or "test", options.limit)
+    for option, value in (("--corpus", options.corpus), ("--split", options.split)):
+        if value is not None:
+            raise FabulaError(
+                f"--drawn takes drawn briefs instead of held-out stories, so {option} has nothing "
+                "to choose from; take one of the two out."
+            )
+    if options.limit is not None:
+        raise FabulaError("--drawn says itself how many briefs are drawn; take --limit out.")
+    if not options.write:
+        raise FabulaError("--no-stories leaves nothing to do with --drawn; take one out.")
+    return draw(options.drawn)
+
+
 def _notes(heldout: HeldOutSet) -> list[str]:
     notes = []
+    if heldout.drawn:
+        notes.append(
+            "No story of the sample's train split has a drawn brief's place together with a "
+            "thing that must occur in it."
+        )
     if heldout.without_brief:
         notes.append(
             f"{heldout.without_brief} stories of the split have no brief and were left out."
@@ -143,7 +171,8 @@ class _Told:
                 f"Stories are compared on the {len(places)} of {len(heldout.items)} briefs for "
                 "which every system has one."
             )
-        self.notes += self._short(options.cut_words)
+        if not heldout.drawn:
+            self.notes += self._short(options.cut_words)
         if known := sum(heldout.other_story[i] is not None for i in places):
             self.notes.append(
                 f"Human likeness is to another human's story for the same prompt ({known} stories "
@@ -152,7 +181,8 @@ class _Told:
         bench = Bench(self.items, [heldout.other_story[i] for i in places], options)
         self.resamples = Resamples([item.group for item in self.items], options.seed)
         texts = [[s.text for s in system.told] for system in self.systems]
-        runs = shared_runs(options, [*texts, [item.text for item in self.items]], progress)
+        human = [] if heldout.drawn else [[item.text for item in self.items]]
+        runs = shared_runs(options, [*texts, *human], progress)
         if runs is None:
             self.notes.append(
                 "The corpus has no train split, so shared runs of words were not looked up."
@@ -161,7 +191,7 @@ class _Told:
             self.notes.append(
                 f"Shared runs of words were looked up in the train split of {runs[0]}."
             )
-        tick = progress.stage("looking at the stories", bench.steps * (1 + len(systems)))
+        tick = progress.stage("looking at the stories", bench.steps * len([*texts, *human]))
         self.human = bench.human(runs[1][-1] if runs else None, tick)
         self.sides: list[Side] = [
             bench.system(s, runs[1][n] if runs else None, tick) for n, s in enumerate(self.systems)
@@ -197,5 +227,5 @@ class _Told:
                 system.name: mean_arcs(side.portraits, asked, self.seed)
                 for system, side in zip(self.systems, self.sides, strict=True)
             },
-            mean_arcs(self.human.portraits, asked, self.seed),
+            mean_arcs(self.human.portraits, asked, self.seed) if self.human is not None else [],
         )

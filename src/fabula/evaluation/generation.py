@@ -1,14 +1,14 @@
-"""A story for every held-out brief, written once: what the log has is not written again."""
+"""A story for every brief, written once: what the log has is not written again."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from fabula.engines.protocol import Engine
 from fabula.errors import FabulaError
 from fabula.evaluation.heldout import HeldOut
 from fabula.evaluation.storylines import StoryLine, StoryLog, story_seed, system_digest
-from fabula.story import Story
 from fabula.writing import Writer, WriterSettings
 
 
@@ -19,7 +19,7 @@ def write_stories(
     seed: int,
     log: StoryLog,
     tick: Callable[[], None] = lambda: None,
-) -> list[Story | None]:
+) -> list[StoryLine | None]:
     """Write, or take from the log, a story for each brief.
 
     Args:
@@ -31,26 +31,29 @@ def write_stories(
         tick: called once a story.
 
     Returns:
-        The stories; None where a brief does not fit the model.
+        The stories, with the seconds each took; None where a brief does not fit the model.
 
     Raises:
         FabulaError: no brief could be written for; what the writer said of the first.
     """
     writer = Writer(engine, settings)
     system = system_digest(engine.weights, seed, settings.model_dump(mode="json"))
-    stories: list[Story | None] = []
+    lines: list[StoryLine | None] = []
     refusal: FabulaError | None = None
     for item in items:
-        story = log.get(item.id, system)
-        if story is None:
+        line = log.get(item.id, system)
+        if line is None:
+            started = time.perf_counter()
             try:
                 story = writer.write(item.brief, story_seed(seed, item.id))
             except FabulaError as error:
                 refusal = refusal or error
             else:
-                log.add(StoryLine(item.id, system, story))
-        stories.append(story)
+                seconds = round(time.perf_counter() - started, 3)
+                line = StoryLine(item.id, system, story, seconds)
+                log.add(line)
+        lines.append(line)
         tick()
-    if refusal is not None and not any(stories):
+    if refusal is not None and not any(lines):
         raise refusal
-    return stories
+    return lines

@@ -17,14 +17,14 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One human story and the brief it answers.
+    """One human story and the brief it answers; of a drawn brief there is no story.
 
     Attributes:
         id: of the story; also of its brief.
         group: the prompt; stories of one prompt share it.
         brief: what a reader would have asked for to get this story.
         outline: its outline, if the corpus has one.
-        passages: its text.
+        passages: its text; empty for a drawn brief.
     """
 
     id: str
@@ -45,7 +45,7 @@ class HeldOutSet:
 
     Attributes:
         name: of the corpus.
-        split: of it.
+        split: of it; None for drawn briefs.
         items: the stories that are scored, whole prompts at a time.
         other_story: for each item the text of another human's story for the same prompt.
         available: stories with a brief in the whole split.
@@ -54,12 +54,17 @@ class HeldOutSet:
     """
 
     name: str
-    split: str
+    split: str | None
     items: list[HeldOut]
     other_story: list[str | None]
     available: int
     without_brief: int = 0
     later_parts: int = 0
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the briefs were drawn, so that there are no human stories."""
+        return self.split is None
 
     @property
     def groups(self) -> list[str]:

@@ -17,6 +17,7 @@ GROUPS = {
     "arc": "The arc asked for",
     "form": "Form",
     "copying": "Words shared with the training stories",
+    "time": "Time to write",
 }
 
 
@@ -33,7 +34,7 @@ class Measure:
         own: the system's figure.
         floor: what the figure would be if the brief made no difference.
         human: the same of the human stories; for likeness, of another human story of the same
-            prompt (the ceiling).
+            prompt (the ceiling); None for drawn briefs.
         human_floor: the human stories' own floor.
         chance: the figure of pure guessing, where there is such a thing.
         digits: decimals shown.

@@ -21,8 +21,9 @@ class Options:
         models: folders or hub ids, as `fabula.engines.open_engine` takes them.
         stories: files of stories already written.
         corpus: a prepared corpus; None for the sample.
-        split: of it.
+        split: of it; None for "test".
         limit: most stories.
+        drawn: write for so many drawn briefs instead of held-out stories; None for these.
         seed: of writing, pairing and resampling.
         settings: of the writer.
         write: False to score likelihood only.
@@ -35,8 +36,9 @@ class Options:
     models: Sequence[str] = ()
     stories: Sequence[Path] = ()
     corpus: Path | None = None
-    split: str = "test"
+    split: str | None = None
     limit: int | None = None
+    drawn: int | None = None
     seed: int = 0
     settings: WriterSettings = field(default_factory=WriterSettings)
     write: bool = True

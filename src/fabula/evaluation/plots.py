@@ -10,6 +10,7 @@ from fabula.errors import MissingExtra
 from fabula.evaluation.arccurves import ArcCurve
 from fabula.evaluation.measures import Figures
 from fabula.evaluation.result import Evaluation
+from fabula.story import ARCS
 
 # Colours that keep apart for the colour-blind (Wong 2011, Nature Methods 8:441).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -19,7 +20,7 @@ MEASURES = (
     "bits_per_byte_brief", "word_perplexity_brief", "prompt_gain",
     "bleu", "chrf", "rouge1", "rouge2", "rougeL",
     "words", "ended", "loops", "repeated_4", "distinct_1", "distinct_2", "end_positivity",
-    "shared_max",
+    "shared_max", "seconds",
 )  # fmt: skip
 COLUMNS = 4
 
@@ -46,15 +47,18 @@ def draw(result: Evaluation, folder: Path) -> list[tuple[str, str]]:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    measures, wishes = (" and the human one", " and the human stories")
+    if result.drawn:
+        measures = wishes = ""
     pictures = (
         (
             "measures.png",
-            "Every figure (bar, 95% interval) beside its floor (grey) and the human one.",
+            f"Every figure (bar, 95% interval) beside its floor (grey){measures}.",
             _measures,
         ),
         (
             "wishes.png",
-            "Wishes kept by kind, beside chance (other briefs' stories) and the human stories.",
+            f"Wishes kept by kind, beside chance (other briefs' stories){wishes}.",
             _wishes,
         ),
         (
@@ -137,10 +141,9 @@ def _measures(result: Evaluation) -> Any:
     handles: list[Any] = [
         Patch(color=COLOURS[i % len(COLOURS)], label=s.name) for i, s in enumerate(result.systems)
     ]
-    handles += [
-        Line2D([], [], color=FLOOR, lw=2.5, label="floor"),
-        Line2D([], [], color=HUMAN, lw=1.2, ls=(0, (4, 2)), label="human"),
-    ]
+    handles.append(Line2D([], [], color=FLOOR, lw=2.5, label="floor"))
+    if not result.drawn:
+        handles.append(Line2D([], [], color=HUMAN, lw=1.2, ls=(0, (4, 2)), label="human"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
 
@@ -199,15 +202,19 @@ def _wishes(result: Evaluation) -> Any:
     return figure
 
 
-def _curves(
-    result: Evaluation, arc: str, human: ArcCurve
-) -> list[tuple[str, str, Any, ArcCurve | None]]:
-    """(name, colour, line style, curve) of every system, and of the human stories."""
-    lines: list[tuple[str, str, Any, ArcCurve | None]] = []
-    for i, system in enumerate(result.systems):
-        curve = next((a for a in system.arcs if a.arc == arc), None)
-        lines.append((system.name, COLOURS[i % len(COLOURS)], "-", curve))
-    return [*lines, ("human", HUMAN, (0, (4, 2)), human)]
+def _curves(result: Evaluation, arc: str) -> list[tuple[str, str, Any, ArcCurve]]:
+    """(name, colour, line style, curve) of every system, then of the human stories, if any."""
+    rows: list[tuple[str, str, Any, list[ArcCurve]]] = [
+        (system.name, COLOURS[i % len(COLOURS)], "-", system.arcs)
+        for i, system in enumerate(result.systems)
+    ]
+    rows.append(("human", HUMAN, (0, (4, 2)), result.human_arcs))
+    return [
+        (name, colour, style, curve)
+        for name, colour, style, arcs in rows
+        for curve in arcs
+        if curve.arc == arc
+    ]
 
 
 def _arcs(result: Evaluation) -> Any:
@@ -216,28 +223,27 @@ def _arcs(result: Evaluation) -> Any:
 
     from fabula.reading import shapes
 
-    arcs = [a.arc for a in result.human_arcs]
-    if not arcs:
+    curves = {arc: lines for arc in ARCS if (lines := _curves(result, arc))}
+    if not curves:
         return None
     figure, axes = plt.subplots(
         2, 3, figsize=(10, 5.8), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
-    for axis, arc in zip(axes.flat, arcs, strict=False):
-        human = next(a for a in result.human_arcs if a.arc == arc)
-        place = np.linspace(0, 1, len(human.curve))
-        for name, colour, style, curve in _curves(result, arc, human):
-            if curve is not None:
-                axis.fill_between(place, curve.low, curve.high, color=colour, alpha=0.12, lw=0)
-                axis.plot(place, curve.curve, color=colour, ls=style, lw=1.8, label=name)
-        middle = float(np.mean(human.curve))
-        shape = shapes(len(human.curve))[arc]
+    for axis, (arc, lines) in zip(axes.flat, curves.items(), strict=False):
+        last = lines[-1][-1]
+        place = np.linspace(0, 1, len(last.curve))
+        for name, colour, style, curve in lines:
+            axis.fill_between(place, curve.low, curve.high, color=colour, alpha=0.12, lw=0)
+            axis.plot(place, curve.curve, color=colour, ls=style, lw=1.8, label=name)
+        middle = float(np.mean(last.curve))
+        shape = shapes(len(last.curve))[arc]
         axis.plot(place, middle + 0.15 * shape / np.abs(shape).max(), color=FLOOR, lw=1, ls=":",
                   label="the shape")  # fmt: skip
-        axis.set_title(f"{arc} (n={human.stories})", fontsize=10)
+        axis.set_title(f"{arc} (n={last.stories})", fontsize=10)
         axis.set_xticks([0, 1], ["beginning", "end"])
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
-    for axis in list(axes.flat)[len(arcs) :]:
+    for axis in list(axes.flat)[len(curves) :]:
         axis.set_visible(False)
     for line in axes:
         line[0].set_ylabel("valence (VADER)", fontsize=9)

@@ -9,7 +9,11 @@ import numpy as np
 from fabula.evaluation.bootstrap import Floats
 from fabula.evaluation.texts import distinct, ends_on_a_sentence, written_words
 from fabula.reading.arcs import ArcReading, arc_of_scores, split_sentences, valence
+from fabula.reading.features import extract
+from fabula.reading.labels import predict, tables
+from fabula.reading.read import FEWEST_WORDS
 from fabula.reading.repetition import repetition
+from fabula.reading.text import clip, scan
 
 FEWEST_SENTENCES = 5
 
@@ -26,6 +30,7 @@ class Portrait:
         whole: whether it stops at the end of a sentence.
         scores: VADER's compound of each sentence, -1 to 1.
         arc: the fortune curve with its null.
+        read_arc: the likeliest arc by the reading, whatever the curve.
         end_lift: mean score of the last fifth of the sentences minus the mean of the rest.
     """
 
@@ -36,6 +41,7 @@ class Portrait:
     whole: bool
     scores: Floats
     arc: ArcReading | None
+    read_arc: str | None
     end_lift: float | None
 
 
@@ -51,6 +57,15 @@ def end_lift(scores: Floats) -> float | None:
     return float(np.mean(scores[-last:]) - np.mean(scores[:-last]))
 
 
+def read_arc(text: str) -> str | None:
+    """The likeliest of the six arcs by the reading; None for a text too short to be read."""
+    document = scan(clip(text))
+    if len(document) < FEWEST_WORDS:
+        return None
+    chances = predict(extract(document, tables()))["arc"]
+    return max(chances, key=lambda arc: chances[arc])
+
+
 def portray(text: str) -> Portrait:
     """Look at one text."""
     again = repetition(text)
@@ -63,5 +78,6 @@ def portray(text: str) -> Portrait:
         whole=ends_on_a_sentence(text),
         scores=scores,
         arc=arc_of_scores(scores) if len(scores) >= FEWEST_SENTENCES else None,
+        read_arc=read_arc(text),
         end_lift=end_lift(scores),
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fabula.evaluation.result import Evaluation
 from fabula.evaluation.tables import cells, columns, heading, legend
 
-DEFINITIONS = """\
+OF_HUMAN_STORIES = """\
 - **Bits per byte**: bits of the passages' text in the text format behind the brief, all stories
   together, over the UTF-8 bytes of these texts. Heading lines are given for free and are not in
   the denominator; the end-of-sequence token does not count. *Given nothing* is behind an empty
@@ -19,16 +19,20 @@ DEFINITIONS = """\
 - **Prompt gain**: bits that the brief saves on a story, mean over stories.
 - **Likeness**: BLEU of the corpus, chrF and ROUGE F as means over stories, 0 to 100. The human
   figure is another human's story for the same prompt, where there is one.
+"""
+DEFINITIONS = """\
 - **Wishes kept**: share of the brief's wishes that the receipt finds kept. The floor is the same
   receipt on stories for other briefs.
-- **The arc asked for**: its place among six by the correlation of the story's VADER curve.
+- **The arc asked for**: its place among six by the correlation of the story's VADER curve; *as
+  read*, whether the reading, which the receipt goes by, holds it the likeliest of six.
 - **Loop**: some 8 words in a row occur 3 times. **Repeated 4-grams**: share that occurred before
   in the story. **Distinct-n**: distinct over all n-grams of the first 150 words.
 - **End-positivity**: mean VADER of the last fifth of the sentences minus that of the rest.
 - **Ends by itself**: the last passage ended with the end-of-sequence token, not at a limit.
   **Probability of the end there**: what the model gives that token behind the story's last word;
-  the floor is one passage earlier, the human figure behind the human story.
+  the floor is one passage earlier, the human figure (if any) behind the human story.
 - **Shared with the training stories**: longest run of words, case and punctuation aside.
+- **A story takes**: seconds by the clock of the machine that wrote it.
 - Intervals of shares of 0 and 100% are exact (Clopper and Pearson), all others bootstrapped.
 """
 
@@ -56,7 +60,7 @@ def markdown(result: Evaluation, pictures: Sequence[tuple[str, str]]) -> str:
         lines += [f"![{caption}]({file})", "", f"*{caption}*", ""]
     lines += ["## How to read this", ""]
     lines += [f"- {line}" for line in [*legend(result), *result.notes]]
-    lines += ["", DEFINITIONS]
+    lines += ["", ("" if result.drawn else OF_HUMAN_STORIES) + DEFINITIONS]
     lines += ["## Systems", ""]
     for system in result.systems:
         lines.append(f"- **{system.name}**: {system.stories} stories")

@@ -75,9 +75,9 @@ class Evaluation:
 
     Attributes:
         corpus: name of the corpus.
-        split: of it.
-        available: stories with a brief in the whole split.
-        stories: held-out stories used.
+        split: of it; None for drawn briefs.
+        available: stories with a brief in the whole split; of drawn briefs, their number.
+        stories: held-out stories, or drawn briefs, used.
         prompts: prompts among them.
         seed: of writing, pairing and resampling.
         cut_words: both sides of every likeness were cut to this many words.
@@ -91,7 +91,7 @@ class Evaluation:
     """
 
     corpus: str
-    split: str
+    split: str | None
     available: int
     stories: int
     prompts: int
@@ -105,8 +105,13 @@ class Evaluation:
     notes: list[str]
     human_arcs: list[ArcCurve] = field(default_factory=list)
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the briefs were drawn, so that there are no human figures."""
+        return self.split is None
+
     def as_json(self) -> dict[str, Any]:
-        """For `--json` and metrics.json; the same for the same seed."""
+        """For `--json` and metrics.json; the same for the same seed, the seconds aside."""
         return {
             "corpus": self.corpus,
             "split": self.split,

@@ -34,13 +34,13 @@ def pairings_of(groups: Sequence[str], seed: int) -> list[list[int]]:
         raise FabulaError(
             "Floors pair every story with another prompt's, but "
             f"{largest} of the {len(groups)} stories at hand share one prompt; "
-            "take more stories (--limit, --split), at least two prompts."
+            "take more stories (--limit, --split, --drawn), at least two prompts."
         )
     return pairings
 
 
 class Bench:
-    """The briefs and human stories that all systems' stories are held against."""
+    """The briefs, and human stories if there are, that all systems' stories are held against."""
 
     def __init__(
         self, items: Sequence[HeldOut], other_story: Sequence[str | None], options: Options
@@ -55,10 +55,15 @@ class Bench:
     @property
     def steps(self) -> int:
         """Steps that looking at one system takes, for the progress."""
-        return len(self.items) * (2 + 2 * len(self.pairings))
+        return len(self.items) * (2 if any(self.references) else 1) * (1 + len(self.pairings))
 
-    def human(self, shared: Sequence[Shared] | None, tick: Callable[[], None]) -> Side:
-        """Look at the human stories; their likeness is to another human's for the same prompt."""
+    def human(self, shared: Sequence[Shared] | None, tick: Callable[[], None]) -> Side | None:
+        """Look at the human stories; their likeness is to another human's for the same prompt.
+
+        None for drawn briefs.
+        """
+        if not any(self.references):
+            return None
         texts = [item.text for item in self.items]
         others = [None if text is None else self._cut(text) for text in self.other_story]
         return self._look(texts, others, shared, tick)
@@ -96,10 +101,18 @@ class Bench:
                 [_rank(portraits[j], b.arc) for b, j in zip(briefs, pairing, strict=True)]
                 for pairing in self.pairings
             ],
+            chance_reads=[
+                [
+                    None if b.arc is None else portraits[j].read_arc == b.arc
+                    for b, j in zip(briefs, pairing, strict=True)
+                ]
+                for pairing in self.pairings
+            ],
             likeness=similarity(cut, references, tick) if any(references) else None,
             chance_likeness=[
                 similarity(cut, [self.references[j] for j in pairing], tick)
                 for pairing in self.pairings
+                if any(self.references)
             ],
             shared=shared,
         )

@@ -1,7 +1,8 @@
 """Written stories on disk, one a line, so that a long evaluation can stop and go on.
 
-A line is ``{"id": ..., "system": ..., "story": {a story file}}``; `system` tells models, settings
-and seeds apart. Stories of others may also come as bare story files, found by their brief, or as
+A line is ``{"id": ..., "system": ..., "seconds": ..., "story": {a story file}}``; `system` tells
+models, settings and seeds apart, `seconds` is how long the writing took and may be absent. Stories
+of others may also come as bare story files, found by their brief, or as
 ``{"id": ..., "text": ...}``.
 """
 
@@ -11,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,19 @@ MAX_BYTES = 4_000_000_000
 
 @dataclass(frozen=True)
 class StoryLine:
-    """One line: a story, the brief it was written for, and the system that wrote it."""
+    """One line: a story, the brief it was written for, and the system that wrote it.
+
+    Attributes:
+        id: of the brief.
+        system: its digest; empty for stories of others.
+        story: as a story file has it.
+        seconds: that writing it took, if that is known.
+    """
 
     id: str
     system: str
     story: Story
+    seconds: float | None = field(default=None, compare=False)
 
 
 def system_digest(weights: str, seed: int, settings: Mapping[str, Any]) -> str:
@@ -47,7 +56,10 @@ def story_seed(seed: int, brief_id: str) -> int:
 
 def dump_line(line: StoryLine) -> str:
     """A line, with its line break."""
-    data = {"id": line.id, "system": line.system, "story": line.story.model_dump(mode="json")}
+    data: dict[str, Any] = {"id": line.id, "system": line.system}
+    if line.seconds is not None:
+        data["seconds"] = line.seconds
+    data["story"] = line.story.model_dump(mode="json")
     return json.dumps(data, ensure_ascii=False) + "\n"
 
 
@@ -72,7 +84,13 @@ def _parse(raw: str, where: str, items: Sequence[HeldOut]) -> StoryLine | None:
     if "story" in data:
         if not isinstance(data["story"], dict) or not isinstance(data.get("id"), str):
             raise FabulaError(f"{where}: needs the id of a brief and a story file under 'story'.")
-        return StoryLine(data["id"], str(data.get("system", "")), _story(data["story"], where))
+        seconds = data.get("seconds")
+        if seconds is not None and (type(seconds) not in (int, float) or not 0 <= seconds < 1e9):
+            raise FabulaError(
+                f"{where}: 'seconds' is {str(seconds)[:30]!r}, not a time; take it out."
+            )
+        story = _story(data["story"], where)
+        return StoryLine(data["id"], str(data.get("system", "")), story, seconds)
     if "brief" in data:
         story = _story(data, where)
         found = next((item for item in items if item.brief == story.brief), None)
@@ -97,18 +115,19 @@ def load_lines(
 
     Args:
         path: of the file.
-        items: the held-out briefs; stories of other briefs are left out.
+        items: the briefs; stories of other briefs are left out. Of a drawn brief the id is not
+            enough: another corpus may have changed what is drawn under it.
         last_wins: a later story of the same system and brief replaces the earlier one, instead
             of being refused.
 
     Returns:
-        The stories, and how many lines belong to no held-out brief.
+        The stories, and how many lines belong to none of the briefs.
 
     Raises:
         FabulaError: a line is cut off or no story (the line is named), or a system has two
             stories for one brief.
     """
-    known = {item.id for item in items}
+    known = {item.id: item for item in items}
     rows = read_text(path, MAX_BYTES).split("\n")
     lines: list[StoryLine] = []
     strangers = 0
@@ -118,7 +137,8 @@ def load_lines(
             continue
         where = f"{path}, line {number}"
         line = _parse(raw, where, items)
-        if line is None or line.id not in known:
+        item = known.get(line.id) if line is not None else None
+        if line is None or item is None or not (item.passages or item.brief == line.story.brief):
             strangers += 1
             continue
         first = seen.setdefault((line.system, line.id), number)
@@ -142,16 +162,16 @@ class StoryLog:
         """
         self.path = path
         self._briefs = {item.id: item.brief for item in items}
-        self._stories: dict[tuple[str, str], Story] = {}
+        self._lines: dict[tuple[str, str], StoryLine] = {}
         if path is not None and path.exists():
             _mend(path)
             for line in load_lines(path, items, last_wins=True)[0]:
                 if line.story.brief == self._briefs[line.id]:
-                    self._stories[line.id, line.system] = line.story
+                    self._lines[line.id, line.system] = line
 
-    def get(self, brief_id: str, system: str) -> Story | None:
-        """The story a system has written for a brief, if any."""
-        return self._stories.get((brief_id, system))
+    def get(self, brief_id: str, system: str) -> StoryLine | None:
+        """What a system has written for a brief, if anything."""
+        return self._lines.get((brief_id, system))
 
     def add(self, line: StoryLine) -> None:
         """Append a story, on disk before this returns.
@@ -159,7 +179,7 @@ class StoryLog:
         Raises:
             FabulaError: the folder cannot be written.
         """
-        self._stories[line.id, line.system] = line.story
+        self._lines[line.id, line.system] = line
         if self.path is None:
             return
         try:

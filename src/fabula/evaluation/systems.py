@@ -33,9 +33,10 @@ class System:
         settings: of its writer; None if it did not write here.
         scored: likelihood of the human stories.
         stories: what it wrote; None in the list where it wrote nothing.
+        seconds: that each story took, where it was written here.
         ends: probability that the document ends where its story ends.
         early_ends: the same one passage earlier.
-        human_ends: the same where the human story ends.
+        human_ends: the same where the human story ends; None for drawn briefs.
         label: a name that tells it from others of the same model.
         notes: what a reader of the figures should know.
     """
@@ -45,6 +46,7 @@ class System:
     settings: WriterSettings | None = None
     scored: list[Scored | None] | None = None
     stories: list[Story | None] | None = None
+    seconds: list[float | None] | None = None
     ends: Ends | None = None
     early_ends: Ends | None = None
     human_ends: Ends | None = None
@@ -66,6 +68,7 @@ class System:
             self,
             scored=chosen(self.scored),
             stories=chosen(self.stories),
+            seconds=chosen(self.seconds),
             ends=chosen(self.ends),
             early_ends=chosen(self.early_ends),
             human_ends=chosen(self.human_ends),
@@ -81,9 +84,10 @@ def read_stories(path: Path, items: Sequence[HeldOut]) -> list[System]:
     place = {item.id: i for i, item in enumerate(items)}
     lines, strangers = load_lines(path, items)
     if not lines:
+        whose = "of the held-out split" if items and items[0].passages else "that is drawn"
         raise FabulaError(
-            f"{path}: none of its {strangers} stories is for a brief of the held-out split; "
-            "give the --corpus, --split and --limit they were written for."
+            f"{path}: none of its {strangers} stories is for a brief {whose}; "
+            "give the --corpus, --split and --limit, or the --drawn, they were written for."
         )
     groups: dict[str, list[StoryLine]] = {}
     for line in lines:
@@ -123,14 +127,18 @@ def _tell_apart(systems: Sequence[System]) -> None:
 
 
 def run_models(
-    options: Options, items: Sequence[HeldOut], others: Sequence[Brief], progress: Progress
+    options: Options,
+    items: Sequence[HeldOut],
+    others: Sequence[Brief] | None,
+    progress: Progress,
 ) -> list[System]:
-    """Likelihood and stories of every model, one model in memory at a time.
+    """Likelihood (of held-out stories) and stories of every model, one model in memory at a time.
 
     Args:
         options: names the models.
-        items: the held-out stories.
-        others: for each the brief of another prompt, the floor of conditioning.
+        items: the held-out stories, or drawn briefs.
+        others: for each the brief of another prompt, the floor of conditioning; None for drawn
+            briefs, which have no stories to be likely.
         progress: is told of every story.
 
     Raises:
@@ -138,20 +146,21 @@ def run_models(
     """
     log = StoryLog(options.log, items)
     room: list[list[int]] = []
-    if len(options.models) > 1:
+    if others is not None and len(options.models) > 1:
         # Every model is scored on the same text, so the smallest context cuts for all.
         room = [_fitting(open_engine(name), items, others) for name in options.models]
     systems = []
     for name in options.models:
         engine = open_engine(name)
-        words = (
-            [min(row) for row in zip(*room, strict=True)]
-            if room
-            else _fitting(engine, items, others)
-        )
         system = System(name, engine.weights)
-        tick = progress.stage(f"{name}: likelihood", len(items))
-        system.scored = score_all(engine, items, others, words, tick)
+        if others is not None:
+            words = (
+                [min(row) for row in zip(*room, strict=True)]
+                if room
+                else _fitting(engine, items, others)
+            )
+            tick = progress.stage(f"{name}: likelihood", len(items))
+            system.scored = score_all(engine, items, others, words, tick)
         if options.write:
             _write(engine, system, options, items, log, progress)
         systems.append(system)
@@ -171,7 +180,8 @@ def _write(
     progress: Progress,
 ) -> None:
     tick = progress.stage(f"{system.name}: writing", len(items))
-    stories = write_stories(engine, options.settings, items, options.seed, log, tick)
+    lines = write_stories(engine, options.settings, items, options.seed, log, tick)
+    stories = [None if line is None else line.story for line in lines]
     if missing := stories.count(None):
         system.notes.append(
             f"{system.name} could not write for {missing} briefs: they do not fit it."
@@ -183,10 +193,12 @@ def _write(
         outline = story.outline if story is not None else None
         ends[0].append(end_probability(engine, item.brief, outline, own))
         ends[1].append(end_probability(engine, item.brief, outline, own[:-1]))
-        ends[2].append(end_probability(engine, item.brief, item.outline, item.passages))
+        if item.passages:
+            ends[2].append(end_probability(engine, item.brief, item.outline, item.passages))
         tick()
     system.settings, system.stories = options.settings, stories
-    system.ends, system.early_ends, system.human_ends = ends
+    system.seconds = [None if line is None else line.seconds for line in lines]
+    system.ends, system.early_ends, system.human_ends = ends[0], ends[1], ends[2] or None
 
 
 def name_apart(systems: Sequence[System]) -> None:

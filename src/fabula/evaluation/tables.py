@@ -79,13 +79,14 @@ def label_of(row: Figures) -> str:
 
 def columns(result: Evaluation) -> list[str]:
     """Heads of the table's columns."""
+    human = [] if result.drawn else ["human"]
     if len(result.systems) == 1:
-        return ["", result.systems[0].name, "floor", "lift over the floor", "human"]
+        return ["", result.systems[0].name, "floor", "lift over the floor", *human]
     heads = [""]
     for i, system in enumerate(result.systems):
         heads += [system.name, "lift over its floor"]
         heads += [f"minus {result.systems[0].name}"] if i else []
-    return [*heads, "human"]
+    return [*heads, *human]
 
 
 def cells(result: Evaluation) -> Iterator[tuple[str, list[list[str]]]]:
@@ -100,10 +101,9 @@ def cells(result: Evaluation) -> Iterator[tuple[str, list[list[str]]]]:
         for key, row in rows.items():
             if row.group != group:
                 continue
+            human = [] if result.drawn else [human_of(row)]
             if len(result.systems) == 1:
-                lines.append(
-                    [label_of(row), value_of(row), floor_of(row), lift_of(row), human_of(row)]
-                )
+                lines.append([label_of(row), value_of(row), floor_of(row), lift_of(row), *human])
                 continue
             line = [label_of(row)]
             for i, system in enumerate(result.systems):
@@ -111,13 +111,15 @@ def cells(result: Evaluation) -> Iterator[tuple[str, list[list[str]]]]:
                 line += [value_of(own), lift_of(own)] if own is not None else [NONE, NONE]
                 if i:
                     line.append(difference_of(found.get((key, system.name)), row.digits))
-            lines.append([*line, human_of(row)])
+            lines.append([*line, *human])
         if lines:
             yield title, lines
 
 
 def heading(result: Evaluation) -> str:
     """What was evaluated on what, in one sentence."""
+    if result.drawn:
+        return f"{result.stories} {result.corpus}, seed {result.seed}"
     return (
         f"{result.stories} of {result.available} stories ({result.prompts} prompts) of the "
         f"'{result.split}' split of {result.corpus}, seed {result.seed}"
@@ -126,11 +128,14 @@ def heading(result: Evaluation) -> str:
 
 def legend(result: Evaluation) -> list[str]:
     """How to read the table."""
+    others, near = ("brief or human story", "≈ near human")
+    if result.drawn:
+        others, near = ("brief", "≈ neither by itself")
     lines = [
         "Brackets are 95% bootstrap intervals, prompts drawn whole "
         f"({result.resamples:,} drawings); lifts and differences are paired by story.",
-        "Floor: the same figure with another prompt's brief or human story "
-        f"(mean of {result.pairings} derangements). ↑ higher is better, ↓ lower, ≈ near human.",
+        f"Floor: the same figure with another prompt's {others} "
+        f"(mean of {result.pairings} derangements). ↑ higher is better, ↓ lower, {near}.",
     ]
     if result.signatures:
         lines.append(
@@ -157,16 +162,18 @@ def _narrow(result: Evaluation) -> tuple[list[str], list[tuple[str, list[list[st
         return heads, [
             (title, [[line[0], *map(stacked, line[1:])] for line in lines]) for title, lines in rows
         ]
-    # Columns of a system: its figure, its lift, and from the second on its difference.
-    edges = [1, 3, *range(6, len(heads), 3)]
-    spans = list(itertools.pairwise(edges))
+    # Columns of a system: its figure, its lift, and from the second on its difference. Then the
+    # human figure, if there is one.
+    edges = [1, *range(3, 3 * len(result.systems) + 1, 3)]
+    spans, last = list(itertools.pairwise(edges)), edges[-1]
 
     def together(line: list[str]) -> list[str]:
         parts = [[line[a], *(c if c != NONE else "" for c in line[a + 1 : b])] for a, b in spans]
-        return [line[0], *("\n".join(filter(None, p)) for p in parts), stacked(line[-1])]
+        human = map(stacked, line[last:])
+        return [line[0], *("\n".join(filter(None, p)) for p in parts), *human]
 
     return (
-        [heads[0], *("\n".join(heads[a:b]) for a, b in spans), heads[-1]],
+        [heads[0], *("\n".join(heads[a:b]) for a, b in spans), *heads[last:]],
         [(title, [together(line) for line in lines]) for title, lines in rows],
     )
 

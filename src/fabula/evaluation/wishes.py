@@ -9,10 +9,17 @@ from fabula.evaluation.bootstrap import Statistic, ratio
 from fabula.story import Receipt
 
 ALL = "all"
+CORE = "core"
+# What single sentences can keep, and what kind of story it is; not what only its whole course can
+# (tone, arc, theme, premise), nor its time and length.
+CORE_KINDS = frozenset(
+    {"character", "trait", "place", "must include", "point of view", "ending", "genre"}
+)
 # Of the receipt's wishes, those that every story keeps, because the story file carries them.
 GIVEN = frozenset({"title"})
 KINDS = {
     ALL: "All wishes",
+    CORE: "Names, traits, place, things, view, ending, genre",
     "character": "Names",
     "trait": "Traits",
     "place": "Place",
@@ -36,12 +43,13 @@ def kind_of(wish: str) -> str:
 
 
 def tally(receipt: Receipt) -> dict[str, tuple[int, int]]:
-    """(kept, asked) by kind of wish, and of all wishes together."""
+    """(kept, asked) by kind of wish, of all wishes together, and of the `CORE_KINDS` together."""
     counts: dict[str, tuple[int, int]] = {}
     for wish in receipt.wishes:
         if wish.wish in GIVEN:
             continue
-        for kind in (ALL, kind_of(wish.wish)):
+        own = kind_of(wish.wish)
+        for kind in (ALL, CORE, own) if own in CORE_KINDS else (ALL, own):
             kept, asked = counts.get(kind, (0, 0))
             counts[kind] = (kept + wish.kept, asked + 1)
     return counts
