@@ -16,7 +16,7 @@ import yaml
 from tiny_recipe import recipe_data
 
 from fabula.errors import FabulaError
-from fabula.training import checkpoint, run
+from fabula.training import checkpoint
 from fabula.training import models as models_room
 from fabula.training.recipe import Recipe
 from fabula.training.run import Announce, Outcome, train
@@ -416,7 +416,7 @@ def test_the_first_sitting_may_be_lost_before_its_first_checkpoint(
     data = recipe_data(corpus)
     straight = start(tmp_path / "straight", data)
     with monkeypatch.context() as patched:
-        patched.setattr(run.StoryTrainer, "count_step", _die)
+        patched.setattr(StoryTrainer, "count_step", _die)
         with pytest.raises(RuntimeError, match="power cut"):
             start(tmp_path, data)
     assert (tmp_path / "tiny" / "recipe.yaml").exists() or not (tmp_path / "tiny").exists()

@@ -13,8 +13,18 @@ from fabula.errors import FabulaError, MissingExtra
 
 if TYPE_CHECKING:
     from fabula.story import Brief
-    from fabula.training.heldout import Score
-    from fabula.training.run import Outcome
+    from fabula.training.sitting import Outcome
+
+ROWS = (
+    ("loss (nats per token)", "loss"),
+    ("bits per byte", "bits_per_byte"),
+    ("word perplexity", "word_perplexity"),
+)
+DISCRIMINATOR_ROWS = (
+    ("loss (nats per place)", "loss"),
+    ("share of rivals below the right sentence", "pairs"),
+    ("share of places where it is first", "first"),
+)
 
 
 def command(
@@ -119,7 +129,7 @@ def _story(model: str, brief: Brief, seed: int) -> str | None:
         return None
 
 
-def _payload(outcome: Outcome, before: str | None, after: str | None) -> dict[str, Any]:
+def _payload(outcome: Outcome[Any], before: str | None, after: str | None) -> dict[str, Any]:
     counts = outcome.counts
     return {
         "run": str(outcome.folder),
@@ -139,23 +149,19 @@ def _payload(outcome: Outcome, before: str | None, after: str | None) -> dict[st
     }
 
 
-def _tell(outcome: Outcome, before: str | None, after: str | None) -> None:
+def _tell(outcome: Outcome[Any], before: str | None, after: str | None) -> None:
     from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
 
     console = Console()
-    if outcome.before is not None and outcome.after is not None:
-        table = Table(title=f"Held out: {outcome.after.documents} stories", title_justify="left")
+    old_score, new_score = outcome.before, outcome.after
+    if old_score is not None and new_score is not None:
+        table = Table(title=f"Held out: {new_score.documents} stories", title_justify="left")
         for column in ("", "before", "after", "change"):
             table.add_column(column, justify="left" if column == "" else "right")
-        rows: list[tuple[str, Any]] = [
-            ("loss (nats per token)", lambda s: s.loss),
-            ("bits per byte", lambda s: s.bits_per_byte),
-            ("word perplexity", lambda s: s.word_perplexity),
-        ]
-        for label, of in rows:
-            old, new = _figure(outcome.before, of), _figure(outcome.after, of)
+        for label, key in DISCRIMINATOR_ROWS if hasattr(new_score, "pairs") else ROWS:
+            old, new = float(getattr(old_score, key)), float(getattr(new_score, key))
             table.add_row(label, f"{old:,.3f}", f"{new:,.3f}", f"{(new - old) / old:+.1%}")
         console.print(table)
     for title, text in (("before", before), ("after", after)):
@@ -166,7 +172,3 @@ def _tell(outcome: Outcome, before: str | None, after: str | None) -> None:
         f"{outcome.counts.seconds / 60:.1f} minutes. The model: [bold]{outcome.model}[/bold]; its "
         f"card, figures and curve: {outcome.folder}"
     )
-
-
-def _figure(score: Score, of: Any) -> float:
-    return float(of(score))

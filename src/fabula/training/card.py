@@ -13,7 +13,8 @@ from fabula.training.recipe import Recipe
 from fabula.training.sources import manifest_digest
 
 if TYPE_CHECKING:
-    from fabula.training.run import Outcome
+    from fabula.training.heldout import Score
+    from fabula.training.sitting import Outcome
 
 METHODS = {
     "full": "all weights trained",
@@ -23,7 +24,7 @@ METHODS = {
 
 
 def write_card(
-    outcome: Outcome, recipe: Recipe, seen: Look, deck: Deck, lines: list[dict[str, Any]]
+    outcome: Outcome[Score], recipe: Recipe, seen: Look, deck: Deck, lines: list[dict[str, Any]]
 ) -> None:
     """Write CARD.md into the run's folder, and beside the final weights."""
     text = card(outcome, recipe, seen, deck, lines)
@@ -33,7 +34,7 @@ def write_card(
 
 
 def card(
-    outcome: Outcome, recipe: Recipe, seen: Look, deck: Deck, lines: list[dict[str, Any]]
+    outcome: Outcome[Score], recipe: Recipe, seen: Look, deck: Deck, lines: list[dict[str, Any]]
 ) -> str:
     """The card as Markdown."""
     counts = outcome.counts
@@ -110,7 +111,7 @@ def _fingerprint(corpus: str) -> str:
     return f", manifest {digest}" if digest else ""
 
 
-def _scores(outcome: Outcome, recipe: Recipe) -> str:
+def _scores(outcome: Outcome[Score], recipe: Recipe) -> str:
     if outcome.before is None or outcome.after is None:
         return "Nothing was held out."
     rows = [

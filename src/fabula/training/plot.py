@@ -58,8 +58,13 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
             label="held-out loss",
         )
         last = scores[-1]
+        beside = (
+            f"{last['eval_bits_per_byte']:.3f} bits per byte"
+            if "eval_bits_per_byte" in last
+            else f"the right sentence first in {last['eval_first']:.1%}"
+        )
         top.annotate(
-            f"{last['eval_loss']:.3f}  ({last['eval_bits_per_byte']:.3f} bits per byte)",
+            f"{last['eval_loss']:.3f}  ({beside})",
             (last["step"], last["eval_loss"]),
             xytext=(-6, 12),
             textcoords="offset points",
@@ -71,7 +76,8 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
     bottom.set_ylim(bottom=0)
     bottom.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     top.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
-    top.set_ylabel("nats per token", color=INK)
+    discriminates = any("eval_first" in line for line in scores)
+    top.set_ylabel("nats per place" if discriminates else "nats per token", color=INK)
     bottom.set_ylabel("learning rate", color=INK)
     bottom.set_xlabel("step", color=INK)
     if steps or scores:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from fabula.training.recipe import Recipe
-from fabula.training.run import Announce
+from fabula.training.sitting import Announce
 
 PLAIN_SECONDS = 10.0
 """Least time between two plain lines."""
@@ -42,6 +42,8 @@ class Show(Announce):
         self.began = (time.monotonic(), 0.0)
         self.shown = 0.0
         self.rate = 0.0
+        self.drawing = ""
+        self.drawn_from = (0.0, 0)
 
     def __enter__(self) -> Show:
         self.bar.start()
@@ -66,8 +68,27 @@ class Show(Announce):
         else:
             sys.stderr.write(text + "\n")
 
+    def drawn(self, what: str, done: int, total: int) -> None:
+        """Show how far the drawing of rivals is."""
+        now = time.monotonic()
+        if self.drawing != what:
+            self.drawing, self.drawn_from = what, (now, done - 1)
+        since, first = self.drawn_from
+        left = _count(done - first, total - first, now - since)
+        self.bar.update(self.task, completed=done / total, state=f"{what}: {left}")
+        if not self.live and (now - self.shown > PLAIN_SECONDS or done == total):
+            self.shown = now
+            sys.stderr.write(f"{what}: {left}\n")
+
     def metrics(self, line: dict[str, Any], progress: float) -> None:
         """Show a line of metrics."""
+        if "eval_first" in line:
+            self.note(
+                f"step {line['step']}: held-out loss {line['eval_loss']:.3f}, the right sentence "
+                f"first of all in {line['eval_first']:.1%} of {line['eval_places']} places (by "
+                f"chance {line['eval_chance']:.1%}), before a rival in {line['eval_pairs']:.1%}"
+            )
+            return
         if "eval_loss" in line:
             self.note(
                 f"step {line['step']}: held-out loss {line['eval_loss']:.4f}, "
@@ -90,6 +111,12 @@ class Show(Announce):
             self.shown = now
             sys.stderr.write(f"{progress:6.1%}  {state}\n")
             sys.stderr.flush()
+
+
+def _count(done: int, total: int, seconds: float) -> str:
+    rate = done / max(seconds, 1e-9)
+    left = int((total - done) / max(rate, 1e-9))
+    return f"{done:,}/{total:,} stories  {60 * rate:,.0f}/min  {left // 60}:{left % 60:02} left"
 
 
 def _left(seconds: float, done: float, remaining: float) -> str:

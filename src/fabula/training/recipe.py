@@ -87,11 +87,40 @@ class Source(Part):
         corpus: folder made by `fabula prepare`, or "sample" for the stories in the package.
         repeat: how often an epoch sees each story; 0.5 takes a fresh random half each epoch.
         split: the split that is learnt from.
+        only: a regular expression that the beginning of a story's id has to match.
     """
 
     corpus: str
     repeat: Annotated[float, Field(gt=0, le=100)] = 1.0
     split: Literal["train", "valid"] = "train"
+    only: str | None = None
+
+    @field_validator("only")
+    @classmethod
+    def _pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        return value
+
+
+class Discriminator(Part):
+    """What a discriminator learns from: people's sentences among the base model's own samples.
+
+    The stories should be such as the base model has not learnt (`fabula.training.rivals`).
+
+    Attributes:
+        sentences: sentences of a story at whose places samples are drawn.
+        lines: lines of its outline at whose places samples are drawn.
+        rivals: samples at each place.
+        stories: most stories; null takes all.
+    """
+
+    sentences: Annotated[int, Field(ge=1)] = 12
+    lines: Annotated[int, Field(ge=0)] = 3
+    rivals: Annotated[int, Field(ge=1, le=64)] = 4
+    stories: Positive | None = None
 
 
 class Augmentation(Part):
@@ -208,6 +237,8 @@ class Recipe(Part):
         micro_batch_size: rows computed at once (packed: as many tokens as so many rows hold).
         batch_size: rows of one optimiser step; a multiple of micro_batch_size.
         teacher: larger models to learn from besides the text; the method has to be full.
+        discriminator: learn to tell people's sentences from the base model's samples, instead of
+            to write; the method has to be lora, and each row is one story.
         workers: processes that vary and encode documents ahead of the training (0: none); the
             documents are the same with any number.
         loss_on_prompt: weight of the prompt's tokens in the loss; 0 learns the completion only.
@@ -236,6 +267,7 @@ class Recipe(Part):
     micro_batch_size: Positive = 4
     batch_size: Positive = 8
     teacher: Teacher | None = None
+    discriminator: Discriminator | None = None
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     loss_on_prompt: Share = 0.0
     evaluation: Evaluation = Evaluation()
@@ -278,6 +310,13 @@ class Recipe(Part):
             raise ValueError("never ends: give epochs, steps or max_minutes")
         if self.teacher is not None and self.method != "full":
             raise ValueError(f"has a teacher, which '{self.method}' cannot: say 'full'")
+        if self.discriminator is not None and self.method != "lora":
+            raise ValueError(
+                "trains a discriminator, which is an adapter beside the model, not "
+                f"'{self.method}': say 'lora'"
+            )
+        if self.discriminator is not None and self.micro_batch_size != 1:
+            raise ValueError("trains a discriminator story by story: give a micro_batch_size of 1")
         if self.batch_size % self.micro_batch_size:
             raise ValueError(
                 f"has a batch_size of {self.batch_size}, which is no multiple of the "

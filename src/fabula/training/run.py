@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,55 +14,19 @@ from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
 from fabula.training import checkpoint, loss, models
 from fabula.training.card import write_card
+from fabula.training.discriminator.run import train_discriminator
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
 from fabula.training.packing import Deck, Look, Stream, look
-from fabula.training.plot import draw
 from fabula.training.recipe import Recipe, dump_recipe
-from fabula.training.sitting import Log, stop_signals
-from fabula.training.sources import open_split
+from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
+from fabula.training.sources import Chosen, open_split
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_tokenizer
-from fabula.training.trainer import StoryTrainer
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a sitting has left.
-
-    Attributes:
-        folder: the run's folder.
-        model: its `final` folder, or None where the run was stopped before its end.
-        finished: whether the recipe's limit was reached.
-        before, after: held-out scores.
-        counts: everything counted.
-        parameters: (that learn, all).
-    """
-
-    folder: Path
-    model: Path | None
-    finished: bool
-    before: Score | None
-    after: Score | None
-    counts: checkpoint.State
-    parameters: tuple[int, int]
-
-
-class Announce:
-    """What a run tells while it goes on; the command line overrides what it shows."""
-
-    def note(self, text: str) -> None:
-        """A sentence."""
-
-    def metrics(self, line: dict[str, Any], progress: float) -> None:
-        """A line of metrics.jsonl."""
-
-    def ready(self) -> None:
-        """Everything has been checked; the first step of a new run comes next."""
 
 
 def train(
     recipe: Recipe, runs: Path, resume: bool, announce: Announce, force: bool = False
-) -> Outcome:
+) -> Outcome[Any]:
     """Carry a recipe out, or go on with its run.
 
     Args:
@@ -87,8 +50,9 @@ def train(
     try:
         return _train(recipe, folder, announce)
     except BaseException:
-        # A run refused before its first step leaves nothing behind.
-        if fresh and not checkpoint.found(folder / "checkpoints"):
+        # A run refused before its first step leaves nothing behind (drawn rivals took time).
+        kept = any(f.stat().st_size for f in folder.glob("rivals*.jsonl"))
+        if fresh and not kept and not checkpoint.found(folder / "checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
@@ -117,7 +81,7 @@ def _prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> Recipe:
     return recipe
 
 
-def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
+def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     from transformers import set_seed
 
     # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
@@ -127,16 +91,14 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
     if source is not None:
         _check_context(recipe, source)
     _make_folder(folder)
+    if recipe.discriminator is not None:
+        assert source is not None
+        return train_discriminator(recipe, source, deck, folder, announce)
     tokenizer = _tokenizer(recipe, source, deck, folder, announce)
     held_out = None
     if recipe.evaluation.max_documents:
         held_out = HeldOut(recipe, tokenizer, tokenizer.pad)
-    last, notes = checkpoint.newest_whole(folder / "checkpoints")
-    for note in notes:
-        announce.note(note)
-    if notes and last is None:
-        raise FabulaError(f"No checkpoint in {folder} is whole; start the run anew.")
-    counts = checkpoint.read_state(last) if last is not None else checkpoint.State()
+    last, counts = checkpoint_of(folder, announce)
     stream = Stream(deck, tokenizer, tokenizer.pad, recipe, counts.cursor)
 
     model = _model(recipe, source, tokenizer)
@@ -155,37 +117,9 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome:
         loss_of.inner.enable_input_require_grads()
     if recipe.compile:
         models.compile_layers(loss_of.inner)
-    if last is not None:
-        checkpoint.load_weights(last, model)
-        announce.note(f"Going on from step {counts.step} ({last}).")
-    else:
-        announce.ready()
     write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
-
-    def report(line: dict[str, Any]) -> None:
-        log.add(line)
-        announce.metrics(line, trainer.progress)
-
-    log = Log(folder / "metrics.jsonl", counts.step)
-    with stop_signals() as asked:
-        trainer = StoryTrainer(
-            model=model,
-            recipe=recipe,
-            loss_of=loss_of,
-            stream=stream,
-            held_out=held_out,
-            folder=folder,
-            counts=counts,
-            resume_from=last,
-            autocast=models.uses_autocast(recipe),
-            report=report,
-            asked_to_stop=lambda: bool(asked),
-        )
-        trainer.train()
+    trainer, lines = sit(recipe, model, loss_of, stream, held_out, folder, counts, last, announce)
     finished = trainer.finished
-    counts.seconds = trainer.seconds
-    lines = log.lines()
-    draw(lines, folder / "loss.png", recipe.name)
     before, after = _first_score(lines), trainer.last_score
     final = write_model(recipe, model, tokenizer, folder) if finished else None
     outcome = Outcome(
@@ -205,6 +139,13 @@ def _open_data(recipe: Recipe) -> Deck:
     sources = []
     for source in recipe.data:
         examples = open_split(source.corpus, source.split)
+        if source.only is not None:
+            examples = Chosen(examples, source.only)
+            if not len(examples):
+                raise FabulaError(
+                    f"No story of {source.corpus} has an id that begins as 'only: {source.only}' "
+                    "says; change the pattern."
+                )
         if not len(examples):
             raise FabulaError(
                 f"The {source.split} split of {source.corpus} is empty; prepare the corpus with "

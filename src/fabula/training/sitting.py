@@ -1,4 +1,4 @@
-"""What lasts as long as one sitting of a run: its log, and the signals that may end it."""
+"""One sitting of a run: its log, the signals that may end it, the training itself, its outcome."""
 
 from __future__ import annotations
 
@@ -6,11 +6,66 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+from torch.utils.data import IterableDataset
 
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
+from fabula.training import checkpoint, models
+from fabula.training.loss import LossOf
+from fabula.training.packing import Batch
+from fabula.training.plot import draw
+from fabula.training.recipe import Recipe
+from fabula.training.trainer import Measure, StoryTrainer
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Result]):
+    """What a sitting has left.
+
+    Attributes:
+        folder: the run's folder.
+        model: its `final` folder, or None where the run was stopped before its end.
+        finished: whether the recipe's limit was reached.
+        before, after: held-out scores.
+        counts: everything counted.
+        parameters: (that learn, all).
+    """
+
+    folder: Path
+    model: Path | None
+    finished: bool
+    before: Result | None
+    after: Result | None
+    counts: checkpoint.State
+    parameters: tuple[int, int]
+
+
+def stopped(folder: Path) -> Outcome[Any]:
+    """The outcome of a sitting that was stopped before its first step."""
+    return Outcome(folder, None, False, None, None, checkpoint.State(), (0, 0))
+
+
+class Announce:
+    """What a run tells while it goes on; the command line overrides what it shows."""
+
+    def note(self, text: str) -> None:
+        """A sentence."""
+
+    def metrics(self, line: dict[str, Any], progress: float) -> None:
+        """A line of metrics.jsonl."""
+
+    def drawn(self, what: str, done: int, total: int) -> None:
+        """So many stories have been drawn rivals for."""
+
+    def ready(self) -> None:
+        """Everything has been checked; the first step of a new run comes next."""
 
 
 class Log:
@@ -66,3 +121,65 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, before in old.items():
             signal.signal(number, before)
+
+
+def checkpoint_of(folder: Path, announce: Announce) -> tuple[Path | None, checkpoint.State]:
+    """The newest whole checkpoint of a run, if there is one, and what it has counted.
+
+    Raises:
+        FabulaError: there are checkpoints, and none is whole.
+    """
+    last, notes = checkpoint.newest_whole(folder / "checkpoints")
+    for note in notes:
+        announce.note(note)
+    if notes and last is None:
+        raise FabulaError(f"No checkpoint in {folder} is whole; start the run anew.")
+    return last, checkpoint.read_state(last) if last is not None else checkpoint.State()
+
+
+def sit(
+    recipe: Recipe,
+    model: nn.Module,
+    loss_of: LossOf,
+    stream: IterableDataset[Batch],
+    held_out: Measure | None,
+    folder: Path,
+    counts: checkpoint.State,
+    last: Path | None,
+    announce: Announce,
+) -> tuple[StoryTrainer, list[dict[str, Any]]]:
+    """Train until a limit of the recipe or a signal, and draw the loss curve.
+
+    Returns:
+        The trainer, and the lines of metrics.jsonl.
+    """
+
+    def report(line: dict[str, Any]) -> None:
+        log.add(line)
+        announce.metrics(line, trainer.progress)
+
+    if last is not None:
+        checkpoint.load_weights(last, model)
+        announce.note(f"Going on from step {counts.step} ({last}).")
+    else:
+        announce.ready()
+    log = Log(folder / "metrics.jsonl", counts.step)
+    with stop_signals() as asked:
+        trainer = StoryTrainer(
+            model=model,
+            recipe=recipe,
+            loss_of=loss_of,
+            stream=stream,
+            held_out=held_out,
+            folder=folder,
+            counts=counts,
+            resume_from=last,
+            autocast=models.uses_autocast(recipe),
+            report=report,
+            asked_to_stop=lambda: bool(asked),
+        )
+        trainer.train()
+    counts.seconds = trainer.seconds
+    lines = log.lines()
+    draw(lines, folder / "loss.png", recipe.name)
+    return trainer, lines

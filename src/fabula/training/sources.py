@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -136,6 +137,29 @@ class TreeExamples:
             story = walk(tree, arc, random.Random(f"{tree.name}/{row}"))
             found.append(_labelled(story))
         return found
+
+
+class Chosen:
+    """The examples of a split whose id begins as a pattern says.
+
+    Args:
+        only: the pattern.
+    """
+
+    def __init__(self, examples: Examples, only: str) -> None:
+        self.name = examples.name
+        self.licences = examples.licences
+        self._examples = examples
+        pattern = re.compile(only)
+        every = examples.read(range(len(examples)))
+        self._rows = [n for n, example in enumerate(every) if pattern.match(example.id)]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, rows: Sequence[int]) -> list[Example]:
+        """The examples at the given row numbers of those chosen."""
+        return self._examples.read([self._rows[row] for row in rows])
 
 
 def open_split(corpus: str, split: str) -> Examples:

@@ -8,25 +8,31 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from fabula.errors import FabulaError
 from fabula.training import checkpoint
-from fabula.training.heldout import HeldOut, Score
 from fabula.training.loss import LossOf
 from fabula.training.optimiser import build_optimiser, rate_factor
-from fabula.training.packing import Batch, Load, Stream
+from fabula.training.packing import Batch, Load
 from fabula.training.recipe import Recipe
 
 ENDLESS = 10**9
 Report = Callable[[dict[str, Any]], None]
+
+
+class Measure(Protocol):
+    """What measures a model on what was held out."""
+
+    def score(self, loss_of: Any, model: nn.Module) -> Any:
+        """Figures, whose `metrics()` are a line of metrics.jsonl."""
 
 
 class StoryTrainer(Trainer):
@@ -51,8 +57,8 @@ class StoryTrainer(Trainer):
         model: nn.Module,
         recipe: Recipe,
         loss_of: LossOf,
-        stream: Stream,
-        held_out: HeldOut | None,
+        stream: IterableDataset[Batch],
+        held_out: Measure | None,
         folder: Path,
         counts: checkpoint.State,
         resume_from: Path | None,
@@ -71,7 +77,7 @@ class StoryTrainer(Trainer):
         self.autocast = autocast
         self.report = report
         self.asked_to_stop = asked_to_stop
-        self.last_score: tuple[int, Score] | None = None
+        self.last_score: tuple[int, Any] | None = None
         self.started = time.monotonic()
         self._loads: list[Load] = []
         self._padding = 0
@@ -225,7 +231,7 @@ class StoryTrainer(Trainer):
             )
         return loss
 
-    def evaluate_held_out(self) -> Score | None:
+    def evaluate_held_out(self) -> Any:
         """Score the held-out documents and report them, once a step."""
         if self.held_out is None:
             return None

@@ -4,6 +4,8 @@ Features (larger is better; `Weights` has one weight for each):
 
 =============  =========  ==================================================================
 fluency        nats < 0   mean log-probability of its tokens given the brief
+human          nats       how much likelier a person wrote its last sentence, up to a constant
+                          (`fabula.writing.discriminator`); the writer adds it
 gain           nats       how much likelier the brief makes a token (only under guidance)
 due            0, 1, ...  wishes due by now that it is the first to keep
 early          0, 1, ...  wishes due later that it keeps already
@@ -11,8 +13,9 @@ follows        0 to 1     share of the outline sentence's content words that it 
 point_of_view  -1 to 0    -1 where it is told from another point of view than wished or begun
 tense          -1 to 0    how far its tense is from the tense of the story so far
 arc            -2 to 0    distance of its valence (VADER) from the one wanted at this beat
-reads          -4 to 0    mean log-chance that the story so far, with it, reads as the genre and
-                          tone wished; at the last beat as the arc and ending too
+reads          -16 to 0   log-chance that the story so far, with it, reads as the genre, tone,
+                          arc and ending wished, each at least -4; its words are read where they
+                          will stand in the whole story
 length         < 0        |log(words / words wanted)|, negative
 unfinished     -2 to 0    cut off, an open quotation, or no full stop at its end
 repetition     -1 to 0    share of its word 4-grams (in a line: pairs) that had occurred before
@@ -31,8 +34,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from fabula.reading.arcs import shapes, split_sentences, valence
-from fabula.reading.features import extract
+from fabula.reading.features import extract_words
 from fabula.reading.labels import predict, tables
 from fabula.reading.pov import point_of_view
 from fabula.reading.read import FEWEST_WORDS
@@ -44,6 +49,8 @@ from fabula.writing.settings import Weights
 from fabula.writing.wishes import Want
 
 LEAST_CHANCE = -4.0
+USUAL_WORDS = 48
+"""Words of a beat where no length is wished."""
 ENOUGH = 3
 """People say a wished thing in two or three places of a story (2.4 in the validation split)."""
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”")
@@ -85,7 +92,9 @@ class Scene:
         view: point of view wished, or that of the story so far.
         past: share of past tense in the story so far; None before there is any.
         mood: valence wanted, -1 to 1; None where nothing is wished.
-        labels: labels wished that the story so far can be read for: {"genre": "western", ...}.
+        labels: labels wished that a story can be read for: {"genre": "western", ...}.
+        span: where the beat will begin and end in the whole story, 0 to 1.
+        usual: words that the beat will have, or has as a rule.
         words: words wanted; None where no length is wished.
         before: the texts so far, whose word 4-grams should not come again.
         named: names that may occur; None where anyone may enter.
@@ -103,6 +112,8 @@ class Scene:
     past: float | None = None
     mood: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    span: tuple[float, float] = (0.0, 1.0)
+    usual: int = USUAL_WORDS
     words: int | None = None
     before: str = ""
     named: frozenset[str] | None = None
@@ -160,23 +171,29 @@ def mood_wanted(brief: Brief, number: int, beats: int) -> float | None:
     return wanted
 
 
-def labels_wanted(brief: Brief, closing: bool) -> dict[str, str]:
-    """The labels wished that a story can be read for before, or at, its last beat.
+def labels_wanted(brief: Brief) -> dict[str, str]:
+    """The labels wished that a story can be read for.
 
-    Half a story tells nothing of its arc or ending. A label that the reader does not know
-    cannot be read.
+    A label that the reader does not know cannot be read.
     """
     known = {"genre": GENRES, "tone": TONES, "arc": ARCS, "ending": ENDINGS}
-    keys = known if closing else ("genre", "tone")
-    wished = {key: getattr(brief, key) for key in keys}
+    wished = {key: getattr(brief, key) for key in known}
     return {key: value for key, value in wished.items() if value in known[key]}
 
 
-def log_chance(text: str, labels: Mapping[str, str]) -> float:
-    """Mean log-probability of some labels of a text, nats, at least `LEAST_CHANCE`."""
-    chances = predict(extract(scan(clip(text)), tables()))
-    found = [max(math.log(chances[k].get(v, 0) or 1e-9), LEAST_CHANCE) for k, v in labels.items()]
-    return sum(found) / len(found)
+def log_chance(text: str, labels: Mapping[str, str], told: float = 1.0) -> float:
+    """Log-probability of some labels of a story, nats, each at least `LEAST_CHANCE`.
+
+    Args:
+        text: the story so far.
+        labels: as `labels_wanted` gives them.
+        told: how much of the whole story that is, 0 to 1: arc and ending are read off where
+            words stand.
+    """
+    lower = scan(clip(text)).lower
+    at = np.linspace(0, told, len(lower), endpoint=False, dtype=np.float64)
+    chances = predict(extract_words(lower, at, tables()))
+    return sum(max(math.log(chances[k].get(v, 0) or 1e-9), LEAST_CHANCE) for k, v in labels.items())
 
 
 def names_in(text: str) -> set[str]:
@@ -212,6 +229,11 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         known_names = scene.named or frozenset()
         wrong = sum(not _spelled(w, scene.lexicon) and w not in known_names for w in words)
         found["spelling"] = -wrong / len(words)
+    if scene.labels and len(words) + len(words_of(scene.before)) >= FEWEST_WORDS:
+        start, end = scene.span
+        if draft.end == "sentence":
+            end = start + (end - start) * min(1.0, len(words) / scene.usual)
+        found["reads"] = log_chance(f"{scene.before}\n\n{text}", scene.labels, end)
     if scene.line:
         return found
     doubled = len(_DOUBLED.findall(text))
@@ -225,8 +247,6 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
     past = past_share(text)
     if past is not None and scene.past is not None:
         found["tense"] = -abs(past - scene.past)
-    if scene.labels and len(words) >= FEWEST_WORDS:
-        found["reads"] = log_chance(f"{scene.before}\n\n{text}", scene.labels)
     if scene.mood is not None:
         found["arc"] = -abs(mood_of(text) - scene.mood)
     return found

@@ -24,7 +24,7 @@ MOST_GAIN = 2.0
 _HEADING = re.compile(r"(?:\A|\n)#")
 _BLANK_LINES = re.compile(r"\n{3,}")
 # A sentence ends at its mark, with the quotation mark that may close it.
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’)]*(?=\s|\Z)")
+SENTENCE_END = re.compile(r"[.!?…][\"'”’)]*(?=\s|\Z)")
 
 
 CLOSED = re.compile(r"[.!?…][\"'”’)]*\Z")
@@ -315,7 +315,7 @@ def _finish(draft: Draft, script: Script, end: End, line: bool) -> None:
     elif end == "heading":
         text = text[: match.start()] if (match := _HEADING.search(text)) else text
     elif end == "limit":
-        ends = [m.end() for m in _SENTENCE_END.finditer(text)]
+        ends = [m.end() for m in SENTENCE_END.finditer(text)]
         text = text[: ends[-1]] if ends else text
     draft.kept = text.rstrip()
     spoken = unescape(draft.kept) if line else unescape_passage(draft.kept)

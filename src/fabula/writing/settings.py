@@ -26,6 +26,7 @@ class Weights(Model):
     """
 
     fluency: float = 1.5
+    human: float = 1.0
     gain: float = 0.5
     due: float = 2.0
     early: float = 0.2

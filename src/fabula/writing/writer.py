@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from fabula import __version__
 from fabula.engines.protocol import Engine
 from fabula.errors import FabulaError
@@ -29,9 +31,18 @@ from fabula.story import (
     render_outline,
 )
 from fabula.story.format import OUTLINE_HEADING, PREMISE_TAG
-from fabula.writing.choice import Scene, features, labels_wanted, mood_wanted, past_share, score
+from fabula.writing.choice import (
+    USUAL_WORDS,
+    Scene,
+    features,
+    labels_wanted,
+    mood_wanted,
+    past_share,
+    score,
+)
 from fabula.writing.copying import known_words, sample_originals, words_of
 from fabula.writing.desk import Desk
+from fabula.writing.discriminator import discriminator_for
 from fabula.writing.drafts import Draft, Task
 from fabula.writing.events import BeatPlanned, Event, Finished, Note, PassageChosen, PremiseChosen
 from fabula.writing.limits import notes
@@ -65,6 +76,7 @@ class Writer:
         self.engine = engine
         self.settings = settings or WriterSettings()
         self.names = names_known(engine.name)
+        self.discriminator = discriminator_for(engine.name) if self.settings.weights.human else None
 
     def write(
         self,
@@ -118,6 +130,7 @@ class _Work:
         known = writer.names or KnownNames()
         self.names = known.tokens(self.desk.script.after_word)
         self.known = writer.names
+        self.discriminator = writer.discriminator
         self.rejected: dict[str, list[str]] = {}
         self.ended: bool | None = None
         self.beats = [b.beat for b in outline.beats] if outline else list(self.settings.beats)
@@ -181,6 +194,8 @@ class _Work:
                 later=[w for w in open_wants if w.due > number],
                 before=before,
                 named=self._named(self.standins.hide(premise or ""), before),
+                labels=labels_wanted(self.seen),
+                span=self._span(number),
                 # Loading the lexicon would hold up the first words that the reader sees.
                 lexicon=self._lexicon() if number or premise else None,
             )
@@ -229,7 +244,9 @@ class _Work:
             view=self.seen.point_of_view or (point_of_view(before)[0] if before else None),
             past=past_share(before) if before else None,
             mood=mood_wanted(self.seen, number, len(self.beats)),
-            labels=labels_wanted(self.seen, number == len(self.beats) - 1),
+            labels=labels_wanted(self.seen),
+            span=self._span(number),
+            usual=words or USUAL_WORDS,
             words=words,
             before=before,
             named=self._named(summaries, before),
@@ -248,14 +265,17 @@ class _Work:
             task = replace(task, strangers=strangers)
 
         def judge(draft: Draft) -> float:
+            found = features(draft, scene)
+            if self.discriminator is not None:
+                found["human"] = self.discriminator.score(self.desk.document(draft))
             fault = bool(_TAG.search(draft.text)) or self._copied(draft.text)
-            return score(features(draft, scene), self.settings.weights) - FAULT * fault
+            return score(found, self.settings.weights) - FAULT * fault
 
         pool = self.desk.candidates(opening, task, rows, wants, rng, judge)
         pool = [d for d in pool if not _TAG.search(d.text)] or pool
         if not task.line:
             pool = [d for d in pool if not self._copied(d.text)] or pool
-        scores = [score(features(d, scene), self.settings.weights) for d in pool]
+        scores = [judge(draft) for draft in pool]
         best = max(range(len(pool)), key=lambda i: (scores[i], -i))
         order = sorted(range(len(pool)), key=lambda i: (-scores[i], i))
         texts = [pool[i].text for i in order if i != best]
@@ -279,6 +299,12 @@ class _Work:
         left = self.brief.length - sum(len(words_of(t)) for t in told)
         shares = [SHARES.get(b, 1 / len(self.beats)) for b in self.beats[number:]]
         return max(round(left * shares[0] / sum(shares)), 12)
+
+    def _span(self, number: int) -> tuple[float, float]:
+        """Where a beat will begin and end in the story, 0 to 1."""
+        shares = np.array([SHARES.get(b, 1 / len(self.beats)) for b in self.beats])
+        ends = shares.cumsum() / shares.sum()
+        return float(ends[number - 1]) if number else 0.0, float(ends[number])
 
     def _passage_task(self, words: int | None, closing: bool) -> Task:
         if words is None:

@@ -1,0 +1,1 @@
+"""Training of a discriminator: an adapter that tells people's sentences from a model's own."""
