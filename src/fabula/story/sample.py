@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -19,7 +20,10 @@ Split = Literal["train", "valid", "test"]
 TEST_STORIES = 90
 VALID_STORIES = 30
 FIRST_STORIES = 570
-"""Stories of the first edition, among which the held-out ones were drawn."""
+"""Stories of the first edition, among which the first held-out ones were drawn."""
+PLAIN_ONE_IN = 32
+"""Of the plainest stories, which the model learns last, one in so many is held out too (valid)."""
+_PLAIN = re.compile(r"[ijlmno]-|a[a-z]-")
 
 
 class LabelledTrait(Model):
@@ -103,11 +107,13 @@ def split_of() -> dict[str, Split]:
 
 
 def propose_splits() -> dict[str, Split]:
-    """How `splits.json` was made (once); later stories are all for training."""
+    """How `splits.json` was made; of the stories in between, all are for training."""
     ids = sorted((s.id for s in _rows()[:FIRST_STORIES]), key=_split_key)
+    plain = (s.id for s in _rows() if _PLAIN.match(s.id))
     return {
         **dict.fromkeys(ids[:TEST_STORIES], "test"),
         **dict.fromkeys(ids[TEST_STORIES : TEST_STORIES + VALID_STORIES], "valid"),
+        **{i: "valid" for i in plain if int(_split_key(i), 16) % PLAIN_ONE_IN == 0},
     }
 
 
