@@ -72,9 +72,9 @@ class Show(Announce):
         """Show how far the drawing of rivals is."""
         now = time.monotonic()
         if self.drawing != what:
-            self.drawing, self.drawn_from = what, (now, done - 1)
+            self.drawing, self.drawn_from = what, (now, done)
         since, first = self.drawn_from
-        left = _count(done - first, total - first, now - since)
+        left = _count(done, total, done - first, now - since)
         self.bar.update(self.task, completed=done / total, state=f"{what}: {left}")
         if not self.live and (now - self.shown > PLAIN_SECONDS or done == total):
             self.shown = now
@@ -113,9 +113,11 @@ class Show(Announce):
             sys.stderr.flush()
 
 
-def _count(done: int, total: int, seconds: float) -> str:
-    rate = done / max(seconds, 1e-9)
-    left = int((total - done) / max(rate, 1e-9))
+def _count(done: int, total: int, fresh: int, seconds: float) -> str:
+    if fresh <= 0:
+        return f"{done:,}/{total:,} stories"
+    rate = fresh / max(seconds, 1e-9)
+    left = int((total - done) / rate)
     return f"{done:,}/{total:,} stories  {60 * rate:,.0f}/min  {left // 60}:{left % 60:02} left"
 
 

@@ -33,6 +33,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -127,6 +128,11 @@ class Scene:
         self._grams = set(_grams(words, self.line))
         self._said = Counter(w for w in words if w in self.wished)
 
+    @cached_property
+    def told(self) -> list[str]:
+        """The words of what was told before, as the reading sees them."""
+        return words_read(self.before)
+
     def harping(self, words: Sequence[str]) -> int:
         """How often a passage says a wished word again, or anew where it was said enough."""
         here = Counter(w for w in words if w in self.wished)
@@ -181,16 +187,20 @@ def labels_wanted(brief: Brief) -> dict[str, str]:
     return {key: value for key, value in wished.items() if value in known[key]}
 
 
-def log_chance(text: str, labels: Mapping[str, str], told: float = 1.0) -> float:
+def words_read(text: str) -> list[str]:
+    """The words of a text as the reading sees them, in lower case."""
+    return scan(clip(text)).lower
+
+
+def log_chance(lower: list[str], labels: Mapping[str, str], told: float = 1.0) -> float:
     """Log-probability of some labels of a story, nats, each at least `LEAST_CHANCE`.
 
     Args:
-        text: the story so far.
+        lower: the words of the story so far, in lower case, as `words_read` gives them.
         labels: as `labels_wanted` gives them.
         told: how much of the whole story that is, 0 to 1: arc and ending are read off where
             words stand.
     """
-    lower = scan(clip(text)).lower
     at = np.linspace(0, told, len(lower), endpoint=False, dtype=np.float64)
     chances = predict(extract_words(lower, at, tables()))
     return sum(max(math.log(chances[k].get(v, 0) or 1e-9), LEAST_CHANCE) for k, v in labels.items())
@@ -233,7 +243,7 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         start, end = scene.span
         if draft.end == "sentence":
             end = start + (end - start) * min(1.0, len(words) / scene.usual)
-        found["reads"] = log_chance(f"{scene.before}\n\n{text}", scene.labels, end)
+        found["reads"] = log_chance([*scene.told, *words_read(text)], scene.labels, end)
     if scene.line:
         return found
     doubled = len(_DOUBLED.findall(text))

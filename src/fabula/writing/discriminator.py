@@ -11,7 +11,6 @@ beside its weights; what it thinks of a text is the score it gives the beginning
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fabula.engines.choose import EMBEDDED, embedded_folder, is_adapter, runs_embedded
-from fabula.engines.protocol import Decoding, Engine
+from fabula.engines.embedded import EmbeddedDecoding, EmbeddedEngine
 
 FOLDER = "discriminator"
-KEPT = 24
-"""Texts whose keys and values are kept: candidates go on from one another."""
+KEPT = 512
+"""Texts whose score is remembered: the same ones are asked for again."""
 
 
 class Discriminator:
@@ -33,13 +32,17 @@ class Discriminator:
         engine: the writing model with the discriminator's adapter.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EmbeddedEngine) -> None:
         self.engine = engine
         self.token = engine.eos if engine.bos is None else engine.bos
-        self._kept: deque[tuple[npt.NDArray[np.int64], Decoding]] = deque(maxlen=KEPT)
+        self._read = np.zeros(0, dtype=np.int64)
+        self._decoding: EmbeddedDecoding | None = None
+        self._scores: dict[bytes, float] = {}
 
     def score(self, ids: Sequence[int]) -> float:
         """How much like a person's the last sentence of a document is, nats up to a constant.
+
+        Keys and values are kept for what a text shares with the one scored before.
 
         Args:
             ids: tokens of prompt and completion so far; what is longer than the model's context
@@ -48,20 +51,21 @@ class Discriminator:
         if not 0 < len(ids) <= self.engine.context:
             return 0.0
         text = np.asarray(ids, dtype=np.int64)
-        shared, base = 0, None
-        for old, decoding in self._kept:
-            n = _shared(old, text)
-            if n == len(text) == len(old):
-                return float(decoding.scores[0, self.token])
-            if n > shared:
-                shared, base = n, decoding
-        shared = min(shared, len(text) - 1)
-        if base is None or not shared:
-            fresh = self.engine.start(ids, 1)
+        key = text.tobytes()
+        found = self._scores.get(key)
+        if found is not None:
+            return found
+        if self._decoding is None:
+            self._decoding = self.engine.start(ids, 1)
         else:
-            fresh = base.fork(0, shared, ids[shared:], 1)
-        self._kept.append((text, fresh))
-        return float(fresh.scores[0, self.token])
+            shared = min(_shared(self._read, text), len(text) - 1)
+            self._decoding.rewind(shared)
+            self._decoding.feed(ids[shared:])
+        self._read = text
+        if len(self._scores) >= KEPT:
+            self._scores.clear()
+        self._scores[key] = float(self._decoding.scores[0, self.token])
+        return self._scores[key]
 
 
 def _shared(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:
@@ -84,6 +88,4 @@ def discriminator_for(model: str) -> Discriminator | None:
     adapter = folder / FOLDER
     if not is_adapter(adapter) or not runs_embedded(folder):
         return None
-    from fabula.engines.embedded import EmbeddedEngine
-
     return Discriminator(EmbeddedEngine.open(folder, adapter, str(adapter)))

@@ -7,8 +7,8 @@ Three cuts, each on the full distribution at temperature 1, of which a token mus
 - min-p: at least min_p times as probable as the best token (Nguyen et al. 2024).
 
 The temperature then reshapes what survived (temperature last, so that it never lets in tokens
-that the model itself holds for noise). The vocabulary is never sorted: a partial selection
-(`np.argpartition`) takes the few tokens that can survive, and only those are ordered.
+that the model itself holds for noise). The vocabulary is never sorted: min-p, or else a partial
+selection (`np.argpartition`), takes the few tokens that can survive, and only those are ordered.
 """
 
 from __future__ import annotations
@@ -74,7 +74,12 @@ def survivors(scores: Scores, cuts: Cuts) -> tuple[npt.NDArray[np.int64], npt.ND
     total = relative.sum(axis=1, dtype=np.float64)[:, None]
     limit = min(cuts.top_k or vocabulary, vocabulary)
     if cuts.min_p > 0:
-        limit = min(limit, int(np.count_nonzero(relative >= cuts.min_p, axis=1).max()))
+        ids, kept = _likely(relative, cuts.min_p)
+        order = np.argsort(-kept, axis=1, kind="stable")[:, :limit]
+        ids = np.take_along_axis(ids, order, axis=1)
+        kept = np.take_along_axis(kept, order, axis=1)
+        p = kept / total
+        return ids, _alive(p, kept, cuts)
     pool = min(limit, FIRST_POOL)
     while True:
         if pool < vocabulary:
@@ -92,9 +97,35 @@ def survivors(scores: Scores, cuts: Cuts) -> tuple[npt.NDArray[np.int64], npt.ND
         if pool == limit or bool((before[:, -1] + p[:, -1] >= cuts.top_p).all()):
             break
         pool = min(pool * 8, limit)
+    return ids.astype(np.int64), _alive(p, kept, cuts)
+
+
+def _likely(
+    relative: Scores, least: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The tokens at least so probable beside the best, by id, and how probable: [rows, most].
+
+    Rows that have fewer are filled up with tokens of probability 0.
+    """
+    likely = relative >= least
+    counts = likely.sum(axis=1)
+    row, token = np.nonzero(likely)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    shape = (len(relative), int(counts.max()))
+    ids, kept = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.float32)
+    ids[row, place] = token
+    kept[row, place] = relative[row, token]
+    return ids, kept
+
+
+def _alive(
+    p: npt.NDArray[np.float64], kept: npt.NDArray[np.float32], cuts: Cuts
+) -> npt.NDArray[np.float64]:
+    """The probabilities [rows, pool], best first, 0 where top-p or min-p cuts."""
+    before = np.cumsum(p, axis=1) - p
     alive = (before < cuts.top_p) & (kept >= cuts.min_p)
     alive[:, 0] = True
-    return ids.astype(np.int64), np.where(alive, p, 0.0)
+    return np.where(alive, p, 0.0)
 
 
 def sample(

@@ -1,7 +1,7 @@
 """Rivals: what a model writes at the places where people have written a sentence.
 
 A discriminator learns from them (`contest.py`): for each place, the sentence that
-stands there and some that the model drew for the same text before it, by the writer's own sampler.
+stands there and some that the model drew for the same text before it, from its own distribution.
 The stories should be new to the model; of what it knows by heart it draws no rivals worth the name.
 
 `rivals.jsonl`, one story a line: {"id", "prompt", "completion", "spots": [{"at", "end",
@@ -31,6 +31,21 @@ from fabula.writing.settings import WriterSettings
 from fabula.writing.sheet import Script, Sheet
 
 Ids = list[int]
+PLAIN = WriterSettings(
+    quorum=1.0,
+    temperature=1.0,
+    plan_temperature=1.0,
+    top_p=1.0,
+    min_p=0.0005,
+    dry_multiplier=0.0,
+    worn_penalty=0.0,
+)
+"""The model's own distribution, but for what it holds for all but impossible.
+
+Rivals of a low temperature are blander than people's sentences, and a discriminator would learn to
+love what is odd; against unaltered samples it learns the ratio of the two densities, which is what
+a choice among them needs (Deng et al. 2020).
+"""
 
 
 @dataclass(frozen=True)
@@ -143,10 +158,9 @@ def _draw(
     sheet: Sheet, script: Script, place: _Sentence, rows: int, dice: np.random.Generator
 ) -> list[Ids]:
     """One sentence (or line) in each row, as tokens, without what follows it."""
-    settings = WriterSettings(quorum=1.0)
-    limit = settings.line_tokens if place.line else settings.beat_tokens // 2
+    limit = PLAIN.line_tokens if place.line else PLAIN.beat_tokens // 2
     task = Task(line=place.line, closing=place.closing, limit=limit)
-    drafts = draw(sheet, script, task, settings, rows, dice, pause=not place.line)
+    drafts = draw(sheet, script, task, PLAIN, rows, dice, pause=not place.line)
     found = []
     for draft in drafts:
         kept, rest = script.cut(draft.ids, draft.kept) if draft.text else (0, [])
