@@ -61,17 +61,15 @@ def rewrite(story: Story, where: str) -> Story:
     data = dict(making.settings)
     given = data.pop(OUTLINE_GIVEN, False)
     settings = validate(WriterSettings, data, f"{where}, making.settings")
-    engine = open_engine(making.model)
-    if engine.weights != making.weights:
+    writer = Writer(open_engine(making.model), settings)
+    if writer.weights != making.weights:
         raise FabulaError(
             f"{where} was written with the weights {making.weights[:12]} of '{making.model}'; "
-            f"here it has {engine.weights[:12]}: fetch that model to replay it."
+            f"here it has {writer.weights[:12]}: fetch that model to replay it."
         )
     if given and story.outline is None:
         raise FabulaError(f"{where} was written to a given outline, but has none.")
-    return Writer(engine, settings).write(
-        story.brief, making.seed, outline=story.outline if given else None
-    )
+    return writer.write(story.brief, making.seed, outline=story.outline if given else None)
 
 
 def difference(old: Any, new: Any, at: str = "") -> dict[str, str] | None:

@@ -25,7 +25,7 @@ class Weights(Model):
     Each feature is described, with its range, in `fabula.writing.choice`.
     """
 
-    fluency: float = 1.5
+    fluency: float = 2.5
     human: float = 1.0
     gain: float = 0.5
     due: float = 2.0
@@ -34,7 +34,7 @@ class Weights(Model):
     point_of_view: float = 2.5
     tense: float = 0.4
     arc: float = 0.3
-    reads: float = 1.5
+    reads: float = 2.5
     length: float = 0.8
     unfinished: float = 1.5
     repetition: float = 6.0
@@ -81,6 +81,8 @@ class WriterSettings(Model):
         recited_words: words that a passage may share with a story tree before going on costs
             something (`fabula.writing.verbatim`).
         reciting_penalty: taken off the scores of words that would go on; 0 is off.
+        asked: so many of the candidates, the best by all else, are put before the discriminator,
+            where the model has one.
         weights: what the choice weighs.
     """
 
@@ -88,7 +90,7 @@ class WriterSettings(Model):
         tuple[str, ...], Field(min_length=1, max_length=64), AfterValidator(_beat_names)
     ] = FREYTAG
     decide: bool = True
-    candidates: Annotated[int, Field(ge=1, le=64)] = 8
+    candidates: Annotated[int, Field(ge=1, le=64)] = 14
     by_sentence: bool = True
     quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
     plans: Annotated[int, Field(ge=1, le=64)] = 24
@@ -111,4 +113,5 @@ class WriterSettings(Model):
     copied_words: Annotated[int, Field(ge=10, le=10_000)] = 12
     recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
     reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
+    asked: Annotated[int, Field(ge=1, le=64)] = 4
     weights: Weights = Weights()

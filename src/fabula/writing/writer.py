@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from fabula import __version__
+from fabula.engines.digest import combine
 from fabula.engines.protocol import Engine
 from fabula.errors import FabulaError
 from fabula.reading.pov import point_of_view
@@ -58,6 +59,8 @@ Listener = Callable[[Event], None]
 SHARES = dict(zip(FREYTAG, (0.17, 0.24, 0.22, 0.17, 0.20), strict=True))
 FAULT = 20.0
 """Taken off the score of a sentence that forges a tag or copies."""
+UNASKED = 1_000.0
+"""Taken off the score of a candidate that was not put before the discriminator."""
 MOST_SUMMARY = 1_000
 # Guidance may drive a small model to write the brief's own tags into the text.
 _TAGS = "Title|Place|Time|Genre|Tone|Arc|Ending|Point of view|Theme|Must include|Length|Premise"
@@ -77,6 +80,12 @@ class Writer:
         self.settings = settings or WriterSettings()
         self.names = names_known(engine.name)
         self.discriminator = discriminator_for(engine.name) if self.settings.weights.human else None
+
+    @property
+    def weights(self) -> str:
+        """Digest of all weights that decide a story: the model's, and its discriminator's."""
+        judge = self.discriminator
+        return combine([self.engine.weights, *([judge.engine.weights] if judge else [])])
 
     def write(
         self,
@@ -114,7 +123,7 @@ class _Work:
     def __init__(
         self, writer: Writer, brief: Brief, seed: int, tell: Listener, outline: Outline | None
     ) -> None:
-        self.engine, self.settings = writer.engine, writer.settings
+        self.writer, self.engine, self.settings = writer, writer.engine, writer.settings
         self.brief, self.seed, self.tell, self.given = brief, seed, tell, outline
         self.standins = StandIns.choose(brief, writer.names, seed, writer.spells)
         if writer.names is not None:
@@ -150,7 +159,7 @@ class _Work:
             making=Making(
                 fabula=__version__,
                 model=self.engine.name,
-                weights=self.engine.weights,
+                weights=self.writer.weights,
                 seed=self.seed,
                 settings={
                     **self.settings.model_dump(mode="json"),
@@ -264,18 +273,14 @@ class _Work:
             strangers = [t for name, t in self.names.items() if name not in scene.named]
             task = replace(task, strangers=strangers)
 
-        def judge(draft: Draft) -> float:
-            found = features(draft, scene)
-            if self.discriminator is not None:
-                found["human"] = self.discriminator.score(self.desk.document(draft))
-            fault = bool(_TAG.search(draft.text)) or self._copied(draft.text)
-            return score(found, self.settings.weights) - FAULT * fault
+        def judge(drafts: Sequence[Draft]) -> list[float]:
+            return self._scores(drafts, scene)
 
         pool = self.desk.candidates(opening, task, rows, wants, rng, judge)
         pool = [d for d in pool if not _TAG.search(d.text)] or pool
         if not task.line:
             pool = [d for d in pool if not self._copied(d.text)] or pool
-        scores = [judge(draft) for draft in pool]
+        scores = judge(pool)
         best = max(range(len(pool)), key=lambda i: (scores[i], -i))
         order = sorted(range(len(pool)), key=lambda i: (-scores[i], i))
         texts = [pool[i].text for i in order if i != best]
@@ -285,6 +290,25 @@ class _Work:
         self.ended = None if task.line else pool[best].end == "story"
         self.desk.choose(pool[best], passage=not task.line)
         return pool[best]
+
+    def _scores(self, drafts: Sequence[Draft], scene: Scene) -> list[float]:
+        """The scores of candidates; only the best ones are put before the discriminator."""
+        weights = self.settings.weights
+        scores = [
+            score(features(d, scene), weights)
+            - FAULT * bool(_TAG.search(d.text) or self._copied(d.text))
+            for d in drafts
+        ]
+        if self.discriminator is None:
+            return scores
+        order = sorted(range(len(drafts)), key=lambda n: (-scores[n], n))
+        for place, n in enumerate(order):
+            if place < self.settings.asked:
+                human = self.discriminator.score(self.desk.document(drafts[n]))
+                scores[n] += weights.human * human
+            else:
+                scores[n] -= UNASKED
+        return scores
 
     def _copied(self, text: str) -> bool:
         return bool(sample_originals().longest_run(text, self.settings.copied_words + 1))
