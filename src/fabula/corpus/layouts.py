@@ -21,7 +21,7 @@ def sample_rows() -> Iterator[Row]:
     """The original stories that come with the package, in their fixed splits."""
     splits = split_of()
     for number, story in enumerate(load_sample(), 1):
-        yield _gold_row(story, f"original.jsonl:{number}", splits[story.id])
+        yield _gold_row(story, f"sample:{number}", splits[story.id])
 
 
 def _gold_row(story: LabelledStory, origin: str, split: str | None) -> Row:

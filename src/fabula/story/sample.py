@@ -17,6 +17,8 @@ from fabula.story.brief import Arc, Brief, Ending, Model, PointOfView, Role, Set
 from fabula.story.story import Beat, Outline, Passage
 
 Split = Literal["train", "valid", "test"]
+FILES = ("original.jsonl", "plain.jsonl")
+"""In the folder of the package's data: the first three editions, and the plain stories since."""
 TEST_STORIES = 90
 VALID_STORIES = 30
 FIRST_STORIES = 570
@@ -50,7 +52,7 @@ class LabelledBeat(Model):
 
 
 class LabelledStory(Model):
-    """One story of the sample corpus, as it stands in `original.jsonl`."""
+    """One story of the sample corpus, as it stands in its files."""
 
     id: str
     title: str
@@ -94,7 +96,8 @@ def _split_key(story_id: str) -> str:
 
 @cache
 def _rows() -> tuple[LabelledStory, ...]:
-    raw = files("fabula.data").joinpath("original.jsonl").read_text(encoding="utf-8")
+    folder = files("fabula.data")
+    raw = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in FILES)
     return tuple(LabelledStory.model_validate(json.loads(line)) for line in raw.split("\n") if line)
 
 
