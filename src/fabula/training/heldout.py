@@ -19,7 +19,7 @@ from fabula.training.documents import Encoder, encode_documents, render
 from fabula.training.loss import LossOf
 from fabula.training.packing import Batch, Document, collate, pack
 from fabula.training.recipe import Recipe
-from fabula.training.sources import open_split
+from fabula.training.sources import Examples, open_split
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,35 @@ class Score:
         }
 
 
+def _corpora(recipe: Recipe) -> list[str]:
+    return list(dict.fromkeys(source.corpus for source in recipe.data))
+
+
+def held_out_rows(recipe: Recipe) -> list[tuple[Examples, list[int]]]:
+    """The held-out split of each corpus of a recipe, and the rows of it that are measured.
+
+    Spread evenly, about `evaluation.max_documents` of them all together.
+
+    Raises:
+        FabulaError: the split is missing or empty.
+    """
+    corpora, split = _corpora(recipe), recipe.evaluation.split
+    opened = [open_split(corpus, split) for corpus in corpora]
+    total = sum(map(len, opened))
+    if not total:
+        raise FabulaError(
+            f"The {split} split of {', '.join(corpora)} is empty; prepare the corpus with "
+            "held-out stories, or set evaluation.max_documents: 0."
+        )
+    share = min(1.0, recipe.evaluation.max_documents / total)
+    found = []
+    for examples in opened:
+        wanted = min(len(examples), max(1, round(len(examples) * share)))
+        rows = [i * len(examples) // wanted for i in range(wanted)] if len(examples) else []
+        found.append((examples, rows))
+    return found
+
+
 class HeldOut:
     """Held-out documents, encoded once.
 
@@ -65,20 +94,8 @@ class HeldOut:
         self.documents: list[Document] = []
         self.sizes: list[tuple[int, int]] = []
         self.left_out = 0
-        corpora = list(dict.fromkeys(source.corpus for source in recipe.data))
-        split = recipe.evaluation.split
-        opened = [open_split(corpus, split) for corpus in corpora]
-        total = sum(map(len, opened))
-        if not total:
-            raise FabulaError(
-                f"The {split} split of {', '.join(corpora)} is empty; prepare the corpus with "
-                "held-out stories, or set evaluation.max_documents: 0."
-            )
-        share = min(1.0, recipe.evaluation.max_documents / total)
-        for number, examples in enumerate(opened):
+        for number, (examples, rows) in enumerate(held_out_rows(recipe)):
             self.names.append(examples.name)
-            wanted = min(len(examples), max(1, round(len(examples) * share)))
-            rows = [i * len(examples) // wanted for i in range(wanted)] if len(examples) else []
             pairs = []
             for example in examples.read(rows):
                 pairs.append((example.id, *render(example)))
@@ -91,7 +108,7 @@ class HeldOut:
                 self.sizes.append((len(completion.encode()), len(completion.split())))
         if not self.documents:
             raise FabulaError(
-                f"No held-out story of {', '.join(corpora)} fits a sequence_length of "
+                f"No held-out story of {', '.join(_corpora(recipe))} fits a sequence_length of "
                 f"{recipe.sequence_length}; raise it."
             )
         lengths = [len(d) for d in self.documents]

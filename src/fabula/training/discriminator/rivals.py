@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from fabula.corpus.augment import AugmentSettings, Example, augment
+from fabula.corpus.augment import Example, augment
 from fabula.engines.protocol import Engine
 from fabula.errors import FabulaError
 from fabula.story.format import OUTLINE_HEADING
 from fabula.training.documents import vary
+from fabula.training.packing import changes_of
 from fabula.training.recipe import Discriminator, Recipe
 from fabula.writing.drafts import SENTENCE_END, Task, draw
 from fabula.writing.settings import WriterSettings
@@ -113,9 +114,9 @@ def sample_contest(
         rng: decides everything.
     """
     assert recipe.discriminator is not None
-    rates = {name: getattr(recipe.augmentation, name) for name in AugmentSettings.model_fields}
-    if any(rates.values()):
-        example = augment(example, rng, AugmentSettings(**rates))
+    changes = changes_of(recipe)
+    if changes is not None:
+        example = augment(example, rng, changes)
     prompt, text = vary(example, recipe.augmentation, rng)
     script = Script(engine)
     before = engine.encode(prompt)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,11 @@ from fabula.training.discriminator.contest import (
     Verdict,
 )
 from fabula.training.discriminator.rivals import Contest, read_rivals, write_rivals
+from fabula.training.handover import write_final
+from fabula.training.heldout import held_out_rows
 from fabula.training.packing import Deck
 from fabula.training.recipe import Recipe, dump_recipe
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit, stop_signals, stopped
-from fabula.training.sources import Examples, open_split
 from fabula.training.tokenizer import open_tokenizer
 
 HELD_OUT_FILE, RIVALS_FILE = "rivals-held-out.jsonl", "rivals.jsonl"
@@ -112,21 +112,12 @@ def _examples(deck: Deck, most: int | None) -> list[Example]:
 
 
 def _held_out(recipe: Recipe) -> list[Example]:
-    """Stories of the held-out split, spread evenly, at most as many as the recipe evaluates."""
-    corpora = list(dict.fromkeys(source.corpus for source in recipe.data))
-    opened: list[Examples] = [open_split(c, recipe.evaluation.split) for c in corpora]
-    total = sum(map(len, opened))
-    if not total or not recipe.evaluation.max_documents:
+    """The stories that are held out and measured."""
+    if not recipe.evaluation.max_documents:
         raise FabulaError(
-            "A discriminator that is not measured is worth nothing: prepare the corpus with "
-            f"stories in its {recipe.evaluation.split} split, and give evaluation.max_documents."
+            "A discriminator that is not measured is worth nothing: give evaluation.max_documents."
         )
-    share = min(1.0, recipe.evaluation.max_documents / total)
-    found: list[Example] = []
-    for examples in opened:
-        wanted = min(len(examples), max(1, round(len(examples) * share))) if len(examples) else 0
-        found += examples.read([i * len(examples) // wanted for i in range(wanted)])
-    return found
+    return [e for examples, rows in held_out_rows(recipe) for e in examples.read(rows)]
 
 
 def _draw(
@@ -156,21 +147,16 @@ def _write_adapter(model: nn.Module, folder: Path) -> Path:
     Raises:
         FabulaError: it cannot be written.
     """
-    draft, final = folder / ".final", folder / "final"
-    shutil.rmtree(draft, ignore_errors=True)
-    inner: Any = model
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.half()
-    try:
+
+    def fill(draft: Path) -> None:
+        inner: Any = model
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.half()
         inner.save_pretrained(str(draft))
         (draft / "README.md").unlink(missing_ok=True)  # PEFT's empty card
-        shutil.rmtree(final, ignore_errors=True)
-        draft.rename(final)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise FabulaError(f"The adapter cannot be written to {final} ({error.strerror}).") from None
-    return final
+
+    return write_final(folder, fill)
 
 
 def _card(recipe: Recipe, outcome: Outcome[Verdict], contests: list[Contest]) -> str:
