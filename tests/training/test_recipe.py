@@ -38,7 +38,7 @@ def test_a_recipe_survives_its_own_file(tmp_path: Path) -> None:
         ({"batch_size": 3, "micro_batch_size": 2}, "no multiple"),
         ({"sequence_length": 4096}, "longer than the model's context of 512"),
         ({"name": "../up"}, "folder's name"),
-        ({"data": []}, "at least 1 item"),
+        ({"data": []}, "at least one corpus"),
         ({"data": [{"corpus": "sample", "split": "test"}]}, "one of: train, valid"),
         ({"optimiser": {"learning_rate": -1}}, "greater than 0"),
         ({"init": {"hidden_size": 30, "num_attention_heads": 4}}, "do not divide"),

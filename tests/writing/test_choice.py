@@ -8,7 +8,7 @@ from fabula.writing.choice import (
     Scene,
     features,
     labels_wanted,
-    log_chance,
+    log_chances,
     mood_of,
     mood_wanted,
     names_in,
@@ -30,11 +30,11 @@ def test_every_weight_has_its_feature() -> None:
         due=[Want("phrase", "the lamp", 0)], later=[Want("phrase", "salt", 2)], summary="The lamp.",
         view="third", past=1.0, mood=0.2, words=10, before="Once.", named=frozenset({"mara"}),
         lexicon=frozenset({"she"}),
-        labels={"genre": "western", "ending": "happy"},
+        labels={"genre": "western", "tone": "warm", "arc": "icarus", "ending": "happy"},
     )  # fmt: skip
     text = "Mara lit the lamp. She was glad of the salt, and she was glad of the wind."
     found = features(draft(text), scene)
-    assert {*found, "human"} == set(Weights.model_fields)
+    assert set(found) == set(Weights.model_fields)
     assert found["due"] == found["early"] == 1
     assert found["follows"] == 1
     assert found["unfinished"] == found["point_of_view"] == found["stranger"] == 0
@@ -98,6 +98,13 @@ def test_moods_follow_arc_and_ending() -> None:
     assert mood_of("A lovely, happy day!") > 0.4 > -0.4 > mood_of("A horrible murder.")
 
 
+def test_above_fluent_enough_nothing_is_gained() -> None:
+    dull, lively, broken = (draft("She went home.", log_p=p) for p in (-0.2, -1.0, -3.0))
+    found = [features(d, Scene(fluent=-1.2))["fluency"] for d in (dull, lively, broken)]
+    assert found == [-1.2, -1.2, -3.0]
+    assert features(dull, Scene())["fluency"] == pytest.approx(-0.2)
+
+
 def test_names_in_a_text() -> None:
     assert names_in("The dog saw Mara's hat. He told Old Tom, and so did Ann.") == {
         "mara",
@@ -113,7 +120,8 @@ def test_labels_are_read_when_they_can_be() -> None:
     west = "The sheriff rode his horse into the saloon, and the outlaw drew his gun at the ranch."
     sky = "The captain steered the spaceship round the planet, and the robot read the star map."
     wish = {"genre": "western"}
-    assert log_chance(words_read(west), wish) > log_chance(words_read(sky), wish) >= -4
+    near, far = (log_chances(words_read(text), wish)["genre"] for text in (west, sky))
+    assert near > far >= -4
 
 
 def test_the_half_told_is_read_where_it_stands() -> None:
@@ -123,6 +131,7 @@ def test_the_half_told_is_read_where_it_stands() -> None:
     gains = []
     for story in stories:
         half = words_read("\n\n".join(b.text for b in story.beats[:3]))
-        gains.append(log_chance(half, hole, told=0.6) - log_chance(half, hole))
+        there, at_the_end = log_chances(half, hole, told=0.6), log_chances(half, hole)
+        gains.append(there["arc"] - at_the_end["arc"])
     assert len(gains) >= 3
     assert sum(gains) / len(gains) > 0

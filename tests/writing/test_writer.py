@@ -121,7 +121,9 @@ def test_what_must_occur_is_put_in_where_no_candidate_has_it(engine: NgramEngine
             beat_tokens=60,
             insertions=insertions,
             insertion_fall=3,
-            weights=Weights(fluency=1, due=1.5, reads=0.4),
+            weights=Weights(
+                fluency=1, due=1.5, reads_genre=0.4, reads_tone=0.4, reads_arc=0.4, reads_ending=0.4
+            ),
         )
         kept[insertions] = 0
         for seed in range(3):

@@ -62,10 +62,10 @@ def rewrite(story: Story, where: str) -> Story:
     given = data.pop(OUTLINE_GIVEN, False)
     settings = validate(WriterSettings, data, f"{where}, making.settings")
     writer = Writer(open_engine(making.model), settings)
-    if writer.weights != making.weights:
+    if writer.engine.weights != making.weights:
         raise FabulaError(
             f"{where} was written with the weights {making.weights[:12]} of '{making.model}'; "
-            f"here it has {writer.weights[:12]}: fetch that model to replay it."
+            f"here it has {writer.engine.weights[:12]}: fetch that model to replay it."
         )
     if given and story.outline is None:
         raise FabulaError(f"{where} was written to a given outline, but has none.")

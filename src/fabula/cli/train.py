@@ -20,10 +20,10 @@ ROWS = (
     ("bits per byte", "bits_per_byte"),
     ("word perplexity", "word_perplexity"),
 )
-DISCRIMINATOR_ROWS = (
-    ("loss (nats per place)", "loss"),
-    ("share of rivals below the right sentence", "pairs"),
-    ("share of places where it is first", "first"),
+PREFERENCE_ROWS = (
+    ("loss (of a pair)", "loss"),
+    ("share of pairs whose better story is preferred", "accuracy"),
+    ("margin (nats times beta)", "margin"),
 )
 
 
@@ -157,12 +157,15 @@ def _tell(outcome: Outcome[Any], before: str | None, after: str | None) -> None:
     console = Console()
     old_score, new_score = outcome.before, outcome.after
     if old_score is not None and new_score is not None:
-        table = Table(title=f"Held out: {new_score.documents} stories", title_justify="left")
+        prefers = hasattr(new_score, "accuracy")
+        rows, what = (PREFERENCE_ROWS, "pairs") if prefers else (ROWS, "stories")
+        table = Table(title=f"Held out: {new_score.documents} {what}", title_justify="left")
         for column in ("", "before", "after", "change"):
             table.add_column(column, justify="left" if column == "" else "right")
-        for label, key in DISCRIMINATOR_ROWS if hasattr(new_score, "pairs") else ROWS:
+        for label, key in rows:
             old, new = float(getattr(old_score, key)), float(getattr(new_score, key))
-            table.add_row(label, f"{old:,.3f}", f"{new:,.3f}", f"{(new - old) / old:+.1%}")
+            change = f"{(new - old) / old:+.1%}" if old else f"{new - old:+.3f}"
+            table.add_row(label, f"{old:,.3f}", f"{new:,.3f}", change)
         console.print(table)
     for title, text in (("before", before), ("after", after)):
         if text is not None:

@@ -26,7 +26,7 @@ from fabula.corpus.augment import AugmentSettings, Example, augment
 from fabula.errors import FabulaError
 from fabula.training.documents import IGNORED, Encoder, encode_documents, vary
 from fabula.training.recipe import Recipe
-from fabula.training.sources import Examples
+from fabula.training.sources import Chosen, Examples, open_split
 
 WINDOW = 512
 """Documents packed together."""
@@ -184,6 +184,31 @@ class Deck:
             Document(name, source, ids, labels)
             for (name, source, _, _), (ids, labels) in zip(texts, encoded, strict=True)
         ]
+
+
+def open_deck(recipe: Recipe) -> Deck:
+    """Open the data of a recipe.
+
+    Raises:
+        FabulaError: a corpus is missing or empty, or none of its stories is chosen.
+    """
+    sources = []
+    for source in recipe.data:
+        examples = open_split(source.corpus, source.split)
+        if source.only is not None:
+            examples = Chosen(examples, source.only)
+            if not len(examples):
+                raise FabulaError(
+                    f"No story of {source.corpus} has an id that begins as 'only: {source.only}' "
+                    "says; change the pattern."
+                )
+        if not len(examples):
+            raise FabulaError(
+                f"The {source.split} split of {source.corpus} is empty; prepare the corpus with "
+                "more stories."
+            )
+        sources.append((examples, source.repeat))
+    return Deck(sources, recipe)
 
 
 class Stream(IterableDataset[Batch]):

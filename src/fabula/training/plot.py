@@ -9,6 +9,11 @@ from typing import Any
 from fabula.errors import MissingExtra
 from fabula.story.files import write_atomic
 
+KINDS = (
+    ("eval_bits_per_byte", "{:.3f} bits per byte", "nats per token"),
+    ("eval_accuracy", "the better story preferred in {:.1%}", "loss of a pair"),
+)
+"""Kinds of runs: a figure that only their held-out scores have, how it is said, the loss's unit."""
 INK, TRAIN, HELD_OUT, RATE = "#2b2b33", "#4c72b0", "#c44e52", "#8f8f99"
 
 
@@ -40,6 +45,8 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
 
     steps = [line for line in lines if "loss" in line]
     scores = [line for line in lines if "eval_loss" in line]
+    known = {key for line in scores for key in line}
+    key, said, unit = next((kind for kind in KINDS if kind[0] in known), KINDS[0])
     figure = Figure(figsize=(9, 5.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
@@ -58,11 +65,7 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
             label="held-out loss",
         )
         last = scores[-1]
-        beside = (
-            f"{last['eval_bits_per_byte']:.3f} bits per byte"
-            if "eval_bits_per_byte" in last
-            else f"the right sentence first in {last['eval_first']:.1%}"
-        )
+        beside = said.format(last[key])
         top.annotate(
             f"{last['eval_loss']:.3f}  ({beside})",
             (last["step"], last["eval_loss"]),
@@ -76,8 +79,7 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
     bottom.set_ylim(bottom=0)
     bottom.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     top.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
-    discriminates = any("eval_first" in line for line in scores)
-    top.set_ylabel("nats per place" if discriminates else "nats per token", color=INK)
+    top.set_ylabel(unit, color=INK)
     bottom.set_ylabel("learning rate", color=INK)
     bottom.set_xlabel("step", color=INK)
     if steps or scores:

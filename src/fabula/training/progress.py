@@ -69,7 +69,7 @@ class Show(Announce):
             sys.stderr.write(text + "\n")
 
     def drawn(self, what: str, done: int, total: int) -> None:
-        """Show how far the drawing of rivals is."""
+        """Show how far the drawing of pairs is."""
         now = time.monotonic()
         if self.drawing != what:
             self.drawing, self.drawn_from = what, (now, done)

@@ -105,22 +105,33 @@ class Source(Part):
         return value
 
 
-class Discriminator(Part):
-    """What a discriminator learns from: people's sentences among the base model's own samples.
-
-    The stories should be such as the base model has not learnt (`fabula.training.rivals`).
+class Preferences(Part):
+    """Which of two stories for one brief is the better one, learnt through trl.
 
     Attributes:
-        sentences: sentences of a story at whose places samples are drawn.
-        lines: lines of its outline at whose places samples are drawn.
-        rivals: samples at each place.
-        stories: most stories; null takes all.
+        pairs: a file of pairs (`fabula.training.preferences.pairs`); null makes them of what the
+            base model writes for the briefs of `data`, ranked by the receipts.
+        held_out: share of the file that is not learnt but measured.
+        stories: briefs of `data` that stories are written for.
+        samples: stories written for each of them.
+        temperature: of these stories.
+        margin: a pair is made where the better one keeps this share of the wishes more.
+        loss: dpo (Rafailov et al. 2023, arXiv:2305.18290) or ipo (Azar et al. 2023,
+            arXiv:2310.12036).
+        beta: how dear it is to leave the base model: the larger, the dearer.
+        sft: weight of the chosen story's own cross-entropy, nats a token, beside that loss (Pang
+            et al. 2024, arXiv:2404.19733).
     """
 
-    sentences: Annotated[int, Field(ge=1)] = 12
-    lines: Annotated[int, Field(ge=0)] = 3
-    rivals: Annotated[int, Field(ge=1, le=64)] = 4
-    stories: Positive | None = None
+    pairs: str | None = None
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    stories: Positive = 200
+    samples: Annotated[int, Field(ge=2, le=64)] = 8
+    temperature: Annotated[float, Field(gt=0, le=5)] = 0.8
+    margin: Annotated[float, Field(gt=0, le=1)] = 0.15
+    loss: Literal["dpo", "ipo"] = "dpo"
+    beta: Annotated[float, Field(gt=0, le=100)] = 0.1
+    sft: Annotated[float, Field(ge=0, le=100)] = 0.0
 
 
 class Augmentation(Part):
@@ -237,8 +248,8 @@ class Recipe(Part):
         micro_batch_size: rows computed at once (packed: as many tokens as so many rows hold).
         batch_size: rows of one optimiser step; a multiple of micro_batch_size.
         teacher: larger models to learn from besides the text; the method has to be full.
-        discriminator: learn to tell people's sentences from the base model's samples, instead of
-            to write; the method has to be lora, and each row is one story.
+        preferences: learn which of two stories for one brief is the better one, instead of the
+            stories of `data`; each row is one of the two, and a micro-batch has so many pairs.
         workers: processes that vary and encode documents ahead of the training (0: none); the
             documents are the same with any number.
         loss_on_prompt: weight of the prompt's tokens in the loss; 0 learns the completion only.
@@ -255,7 +266,7 @@ class Recipe(Part):
     method: Literal["full", "lora", "qlora"] = "full"
     lora: Lora = Lora()
     quantisation: Quantisation = Quantisation()
-    data: Annotated[list[Source], Field(min_length=1)]
+    data: list[Source] = []
     augmentation: Augmentation = Augmentation()
     sequence_length: Annotated[int, Field(ge=16)] = 1024
     packing: bool = True
@@ -267,7 +278,7 @@ class Recipe(Part):
     micro_batch_size: Positive = 4
     batch_size: Positive = 8
     teacher: Teacher | None = None
-    discriminator: Discriminator | None = None
+    preferences: Preferences | None = None
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     loss_on_prompt: Share = 0.0
     evaluation: Evaluation = Evaluation()
@@ -306,23 +317,28 @@ class Recipe(Part):
                 f"has a sequence_length of {self.sequence_length}, longer than the model's "
                 f"context of {self.init.context}"
             )
+        if not self.data and (self.preferences is None or self.preferences.pairs is None):
+            raise ValueError("has no data: give at least one corpus")
+        if self.preferences is not None:
+            self._makes_pairs(self.preferences)
         if self.epochs is None and self.steps is None and self.max_minutes is None:
             raise ValueError("never ends: give epochs, steps or max_minutes")
         if self.teacher is not None and self.method != "full":
             raise ValueError(f"has a teacher, which '{self.method}' cannot: say 'full'")
-        if self.discriminator is not None and self.method != "lora":
-            raise ValueError(
-                "trains a discriminator, which is an adapter beside the model, not "
-                f"'{self.method}': say 'lora'"
-            )
-        if self.discriminator is not None and self.micro_batch_size != 1:
-            raise ValueError("trains a discriminator story by story: give a micro_batch_size of 1")
         if self.batch_size % self.micro_batch_size:
             raise ValueError(
                 f"has a batch_size of {self.batch_size}, which is no multiple of the "
                 f"micro_batch_size of {self.micro_batch_size}"
             )
         return self
+
+    def _makes_pairs(self, preferences: Preferences) -> None:
+        if self.init is not None:
+            raise ValueError("has preferences, which need a model that can write: give base_model")
+        if self.teacher is not None or self.compile:
+            raise ValueError("has preferences, which go with no teacher and no compile")
+        if preferences.pairs is not None and self.data:
+            raise ValueError("has preferences with their own pairs: leave data out")
 
     @property
     def accumulation(self) -> int:

@@ -14,13 +14,12 @@ from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
 from fabula.training import checkpoint, loss, models
 from fabula.training.card import write_card
-from fabula.training.discriminator.run import train_discriminator
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
-from fabula.training.packing import Deck, Look, Stream, look
+from fabula.training.packing import Deck, Look, Stream, look, open_deck
+from fabula.training.preferences.run import train_preferences
 from fabula.training.recipe import Recipe, dump_recipe
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
-from fabula.training.sources import Chosen, open_split
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_tokenizer
 
 
@@ -50,8 +49,8 @@ def train(
     try:
         return _train(recipe, folder, announce)
     except BaseException:
-        # A run refused before its first step leaves nothing behind (drawn rivals took time).
-        kept = any(f.stat().st_size for f in folder.glob("rivals*.jsonl"))
+        # A run refused before its first step leaves nothing behind but what took time to draw.
+        kept = any(f.stat().st_size for f in folder.glob("*.jsonl"))
         if fresh and not kept and not checkpoint.found(folder / "checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -86,14 +85,16 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
 
     # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
     set_seed(recipe.seed)
-    deck = _open_data(recipe)
     source = models.resolve(recipe.base_model) if recipe.base_model is not None else None
+    if recipe.preferences is not None:
+        assert source is not None
+        _check_context(recipe, source)
+        _make_folder(folder)
+        return train_preferences(recipe, source, folder, announce)
+    deck = open_deck(recipe)
     if source is not None:
         _check_context(recipe, source)
     _make_folder(folder)
-    if recipe.discriminator is not None:
-        assert source is not None
-        return train_discriminator(recipe, source, deck, folder, announce)
     tokenizer = _tokenizer(recipe, source, deck, folder, announce)
     held_out = None
     if recipe.evaluation.max_documents:
@@ -133,26 +134,6 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     )
     write_card(outcome, recipe, seen, deck, lines)
     return outcome
-
-
-def _open_data(recipe: Recipe) -> Deck:
-    sources = []
-    for source in recipe.data:
-        examples = open_split(source.corpus, source.split)
-        if source.only is not None:
-            examples = Chosen(examples, source.only)
-            if not len(examples):
-                raise FabulaError(
-                    f"No story of {source.corpus} has an id that begins as 'only: {source.only}' "
-                    "says; change the pattern."
-                )
-        if not len(examples):
-            raise FabulaError(
-                f"The {source.split} split of {source.corpus} is empty; prepare the corpus with "
-                "more stories."
-            )
-        sources.append((examples, source.repeat))
-    return Deck(sources, recipe)
 
 
 def _check_context(recipe: Recipe, source: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from fabula.training.loss import LossOf
 from fabula.training.packing import Batch
 from fabula.training.plot import draw
 from fabula.training.recipe import Recipe
-from fabula.training.trainer import Measure, StoryTrainer
+from fabula.training.trainer import StoryTrainer
 
 Result = TypeVar("Result")
 
@@ -62,7 +62,7 @@ class Announce:
         """A line of metrics.jsonl."""
 
     def drawn(self, what: str, done: int, total: int) -> None:
-        """So many stories have been drawn rivals for."""
+        """So many of what a run draws before it learns."""
 
     def ready(self) -> None:
         """Everything has been checked; the first step of a new run comes next."""
@@ -140,15 +140,19 @@ def checkpoint_of(folder: Path, announce: Announce) -> tuple[Path | None, checkp
 def sit(
     recipe: Recipe,
     model: nn.Module,
-    loss_of: LossOf,
+    loss_of: LossOf | None,
     stream: IterableDataset[Batch],
-    held_out: Measure | None,
+    held_out: Any,
     folder: Path,
     counts: checkpoint.State,
     last: Path | None,
     announce: Announce,
+    make: Callable[..., StoryTrainer] = StoryTrainer,
 ) -> tuple[StoryTrainer, list[dict[str, Any]]]:
     """Train until a limit of the recipe or a signal, and draw the loss curve.
+
+    Args:
+        make: the trainer, of the arguments of `StoryTrainer`.
 
     Returns:
         The trainer, and the lines of metrics.jsonl.
@@ -165,7 +169,7 @@ def sit(
         announce.ready()
     log = Log(folder / "metrics.jsonl", counts.step)
     with stop_signals() as asked:
-        trainer = StoryTrainer(
+        trainer = make(
             model=model,
             recipe=recipe,
             loss_of=loss_of,

@@ -44,7 +44,7 @@ class StoryTrainer(Trainer):
     Args:
         model: what is trained; `loss_of` computes its loss.
         stream: where its batches come from, starting at the cursor of `counts`.
-        held_out: held-out documents, or None.
+        held_out: what measures the model, or None.
         folder: the run's folder.
         counts: what earlier sittings counted.
         resume_from: the checkpoint whose weights `model` already has, or None.
@@ -56,9 +56,9 @@ class StoryTrainer(Trainer):
         self,
         model: nn.Module,
         recipe: Recipe,
-        loss_of: LossOf,
+        loss_of: LossOf | None,
         stream: IterableDataset[Batch],
-        held_out: Measure | None,
+        held_out: Any,
         folder: Path,
         counts: checkpoint.State,
         resume_from: Path | None,
@@ -84,7 +84,7 @@ class StoryTrainer(Trainer):
         logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            arguments = TrainingArguments(
+            arguments: dict[str, Any] = dict(  # noqa: C408
                 output_dir=str(folder / "trackers"),
                 max_steps=recipe.steps or ENDLESS,
                 per_device_train_batch_size=recipe.micro_batch_size,
@@ -100,16 +100,19 @@ class StoryTrainer(Trainer):
                 remove_unused_columns=False,
                 use_cpu=not torch.cuda.is_available(),
             )
-            super().__init__(
-                model=model,
-                args=arguments,
-                train_dataset=stream,
-                callbacks=[_Conductor(self)],
-            )
+            super().__init__(model=model, callbacks=[_Conductor(self)], **self.set_up(arguments))
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         # Our loss is divided by the tokens of the whole optimiser step, never by micro-batches.
         self.model_accepts_loss_kwargs = True
+
+    def set_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What the library's trainer is made with, besides the model.
+
+        Args:
+            arguments: for its `TrainingArguments`.
+        """
+        return {"args": TrainingArguments(**arguments), "train_dataset": self.stream}
 
     @property
     def seconds(self) -> float:
@@ -165,6 +168,7 @@ class StoryTrainer(Trainer):
         assert num_items_in_batch is not None
         # accelerate would cast in model.forward, which the fused loss does not go through.
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.autocast):
+            assert self.loss_of is not None
             loss = self.loss_of(inputs) / num_items_in_batch
         return (loss, None) if return_outputs else loss
 
@@ -237,11 +241,15 @@ class StoryTrainer(Trainer):
             return None
         if self.last_score is not None and self.last_score[0] == self.counts.step:
             return self.last_score[1]
-        score = self.held_out.score(self.loss_of, self.network)
+        score = self.measure(self.held_out)
         self.last_score = (self.counts.step, score)
         self.report({"step": self.counts.step, **score.metrics()})
         self.log({k: v for k, v in score.metrics().items() if isinstance(v, (int, float))})
         return score
+
+    def measure(self, held_out: Any) -> Any:
+        """Score what was held out: a `Measure`."""
+        return held_out.score(self.loss_of, self.network)
 
     def save_checkpoint(self) -> Path:
         """Write a checkpoint of this moment."""

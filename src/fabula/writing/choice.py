@@ -3,9 +3,8 @@
 Features (larger is better; `Weights` has one weight for each):
 
 =============  =========  ==================================================================
-fluency        nats < 0   mean log-probability of its tokens given the brief
-human          nats       how much likelier a person wrote its last sentence, up to a constant
-                          (`fabula.writing.discriminator`); the writer adds it
+fluency        nats < 0   mean log-probability of its tokens given the brief; above what is
+                          fluent enough nothing is gained (`WriterSettings.fluent_enough`)
 gain           nats       how much likelier the brief makes a token (only under guidance)
 due            0, 1, ...  wishes due by now that it is the first to keep
 early          0, 1, ...  wishes due later that it keeps already
@@ -13,9 +12,11 @@ follows        0 to 1     share of the outline sentence's content words that it 
 point_of_view  -1 to 0    -1 where it is told from another point of view than wished or begun
 tense          -1 to 0    how far its tense is from the tense of the story so far
 arc            -2 to 0    distance of its valence (VADER) from the one wanted at this beat
-reads          -16 to 0   log-chance that the story so far, with it, reads as the genre, tone,
-                          arc and ending wished, each at least -4; its words are read where they
-                          will stand in the whole story
+reads_genre    -4 to 0    log-chance that the story so far, with it, reads as the genre wished;
+                          its words are read where they will stand in the whole story
+reads_tone     -4 to 0    the same of the tone
+reads_arc      -4 to 0    the same of the arc
+reads_ending   -4 to 0    the same of the ending
 length         < 0        |log(words / words wanted)|, negative
 unfinished     -2 to 0    cut off, an open quotation, or no full stop at its end
 repetition     -1 to 0    share of its word 4-grams (in a line: pairs) that had occurred before
@@ -102,6 +103,7 @@ class Scene:
         lexicon: words that may occur; None where the model is to be trusted with spelling.
         wished: words of the wishes (of things, places and traits), which a small model likes to
             say over and over.
+        fluent: mean log-probability of a token, nats, from which a candidate is fluent enough.
     """
 
     line: bool = False
@@ -120,6 +122,7 @@ class Scene:
     named: frozenset[str] | None = None
     lexicon: frozenset[str] | None = None
     wished: frozenset[str] = frozenset()
+    fluent: float = 0.0
     _grams: set[tuple[str, ...]] = field(default_factory=set)
     _said: Counter[str] = field(default_factory=Counter)
 
@@ -192,8 +195,8 @@ def words_read(text: str) -> list[str]:
     return scan(clip(text)).lower
 
 
-def log_chance(lower: list[str], labels: Mapping[str, str], told: float = 1.0) -> float:
-    """Log-probability of some labels of a story, nats, each at least `LEAST_CHANCE`.
+def log_chances(lower: list[str], labels: Mapping[str, str], told: float = 1.0) -> dict[str, float]:
+    """Log-probability of each of some labels of a story, nats, at least `LEAST_CHANCE`.
 
     Args:
         lower: the words of the story so far, in lower case, as `words_read` gives them.
@@ -203,7 +206,10 @@ def log_chance(lower: list[str], labels: Mapping[str, str], told: float = 1.0) -
     """
     at = np.linspace(0, told, len(lower), endpoint=False, dtype=np.float64)
     chances = predict(extract_words(lower, at, tables()))
-    return sum(max(math.log(chances[k].get(v, 0) or 1e-9), LEAST_CHANCE) for k, v in labels.items())
+    return {
+        key: max(math.log(chances[key].get(value, 0) or 1e-9), LEAST_CHANCE)
+        for key, value in labels.items()
+    }
 
 
 def names_in(text: str) -> set[str]:
@@ -222,7 +228,7 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         repeated += gram in known
         known.add(gram)
     found = {
-        "fluency": draft.fluency,
+        "fluency": min(draft.fluency, scene.fluent),
         "gain": draft.mean_gain,
         "due": float(sum(bool(w.found(text)) for w in scene.due)),
         "early": float(sum(bool(w.found(text)) for w in scene.later)),
@@ -243,7 +249,8 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         start, end = scene.span
         if draft.end == "sentence":
             end = start + (end - start) * min(1.0, len(words) / scene.usual)
-        found["reads"] = log_chance([*scene.told, *words_read(text)], scene.labels, end)
+        chances = log_chances([*scene.told, *words_read(text)], scene.labels, end)
+        found |= {f"reads_{label}": chance for label, chance in chances.items()}
     if scene.line:
         return found
     doubled = len(_DOUBLED.findall(text))

@@ -107,15 +107,6 @@ class Desk:
             "was it trained on Fabula's text format?"
         )
 
-    def document(self, draft: Draft) -> list[int]:
-        """Tokens of the document up to the end of a candidate of the last `candidates`."""
-        kept = draft.ids
-        if draft.end != "sentence":
-            n, rest = self.script.cut(draft.ids, draft.kept)
-            kept = [*draft.ids[:n], *rest]
-        told = (t for ids in self.passages for t in ids)
-        return [*self.prompt, *self.head, *told, *self._opened, *kept]
-
     def choose(self, draft: Draft, passage: bool) -> None:
         """Put a candidate of the last `candidates` into the document."""
         ids = [*self._opened, *tokens_of(draft, self.script)]

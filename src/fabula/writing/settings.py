@@ -26,7 +26,6 @@ class Weights(Model):
     """
 
     fluency: float = 2.5
-    human: float = 1.0
     gain: float = 0.5
     due: float = 2.0
     early: float = 0.2
@@ -34,7 +33,10 @@ class Weights(Model):
     point_of_view: float = 2.5
     tense: float = 0.4
     arc: float = 0.3
-    reads: float = 2.5
+    reads_genre: float = 2.5
+    reads_tone: float = 2.5
+    reads_arc: float = 2.5
+    reads_ending: float = 2.5
     length: float = 0.8
     unfinished: float = 1.5
     repetition: float = 6.0
@@ -81,8 +83,9 @@ class WriterSettings(Model):
         recited_words: words that a passage may share with a story tree before going on costs
             something (`fabula.writing.verbatim`).
         reciting_penalty: taken off the scores of words that would go on; 0 is off.
-        asked: so many of the candidates, the best by all else, are put before the discriminator,
-            where the model has one.
+        fluent_enough: mean log-probability of a token, nats, above which a candidate gains nothing:
+            the likeliest sentences are dull ones (Zhang et al. 2021, *Trading Off Diversity and
+            Quality in Natural Language Generation*); 0 is off.
         weights: what the choice weighs.
     """
 
@@ -113,5 +116,5 @@ class WriterSettings(Model):
     copied_words: Annotated[int, Field(ge=10, le=10_000)] = 12
     recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
     reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
-    asked: Annotated[int, Field(ge=1, le=64)] = 4
+    fluent_enough: Annotated[float, Field(ge=-20, le=0)] = 0.0
     weights: Weights = Weights()

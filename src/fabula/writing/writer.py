@@ -15,7 +15,6 @@ from dataclasses import replace
 import numpy as np
 
 from fabula import __version__
-from fabula.engines.digest import combine
 from fabula.engines.protocol import Engine
 from fabula.errors import FabulaError
 from fabula.reading.pov import point_of_view
@@ -43,7 +42,6 @@ from fabula.writing.choice import (
 )
 from fabula.writing.copying import known_words, sample_originals, words_of
 from fabula.writing.desk import Desk
-from fabula.writing.discriminator import discriminator_for
 from fabula.writing.drafts import Draft, Task
 from fabula.writing.events import BeatPlanned, Event, Finished, Note, PassageChosen, PremiseChosen
 from fabula.writing.limits import notes
@@ -59,8 +57,6 @@ Listener = Callable[[Event], None]
 SHARES = dict(zip(FREYTAG, (0.17, 0.24, 0.22, 0.17, 0.20), strict=True))
 FAULT = 20.0
 """Taken off the score of a sentence that forges a tag or copies."""
-UNASKED = 1_000.0
-"""Taken off the score of a candidate that was not put before the discriminator."""
 MOST_SUMMARY = 1_000
 # Guidance may drive a small model to write the brief's own tags into the text.
 _TAGS = "Title|Place|Time|Genre|Tone|Arc|Ending|Point of view|Theme|Must include|Length|Premise"
@@ -79,13 +75,6 @@ class Writer:
         self.engine = engine
         self.settings = settings or WriterSettings()
         self.names = names_known(engine.name)
-        self.discriminator = discriminator_for(engine.name) if self.settings.weights.human else None
-
-    @property
-    def weights(self) -> str:
-        """Digest of all weights that decide a story: the model's, and its discriminator's."""
-        judge = self.discriminator
-        return combine([self.engine.weights, *([judge.engine.weights] if judge else [])])
 
     def write(
         self,
@@ -139,7 +128,6 @@ class _Work:
         known = writer.names or KnownNames()
         self.names = known.tokens(self.desk.script.after_word)
         self.known = writer.names
-        self.discriminator = writer.discriminator
         self.rejected: dict[str, list[str]] = {}
         self.ended: bool | None = None
         self.beats = [b.beat for b in outline.beats] if outline else list(self.settings.beats)
@@ -159,7 +147,7 @@ class _Work:
             making=Making(
                 fabula=__version__,
                 model=self.engine.name,
-                weights=self.writer.weights,
+                weights=self.engine.weights,
                 seed=self.seed,
                 settings={
                     **self.settings.model_dump(mode="json"),
@@ -175,7 +163,9 @@ class _Work:
 
     def _premise(self) -> str:
         wants = spread(self.wished, 1)
-        scene = Scene(line=True, later=wants, named=self._named())
+        scene = Scene(
+            line=True, later=wants, named=self._named(), fluent=self.settings.fluent_enough
+        )
         draft = self._decide(f"{PREMISE_TAG}:", self._line(), "premise", 0, scene, ())
         text = self.standins.show(draft.text)
         self.tell(PremiseChosen(text))
@@ -207,6 +197,7 @@ class _Work:
                 span=self._span(number),
                 # Loading the lexicon would hold up the first words that the reader sees.
                 lexicon=self._lexicon() if number or premise else None,
+                fluent=self.settings.fluent_enough,
             )
             opening = ("" if number else OUTLINE_HEADING) + f"{name}:"
             draft = self._decide(opening, self._line(), f"outline: {name}", number, scene, due)
@@ -261,6 +252,7 @@ class _Work:
             named=self._named(summaries, before),
             lexicon=self._lexicon(),
             wished=self._wished_words(),
+            fluent=self.settings.fluent_enough,
         )
 
     def _decide(
@@ -292,23 +284,13 @@ class _Work:
         return pool[best]
 
     def _scores(self, drafts: Sequence[Draft], scene: Scene) -> list[float]:
-        """The scores of candidates; only the best ones are put before the discriminator."""
+        """The scores of candidates: larger is better."""
         weights = self.settings.weights
-        scores = [
+        return [
             score(features(d, scene), weights)
             - FAULT * bool(_TAG.search(d.text) or self._copied(d.text))
             for d in drafts
         ]
-        if self.discriminator is None:
-            return scores
-        order = sorted(range(len(drafts)), key=lambda n: (-scores[n], n))
-        for place, n in enumerate(order):
-            if place < self.settings.asked:
-                human = self.discriminator.score(self.desk.document(drafts[n]))
-                scores[n] += weights.human * human
-            else:
-                scores[n] -= UNASKED
-        return scores
 
     def _copied(self, text: str) -> bool:
         return bool(sample_originals().longest_run(text, self.settings.copied_words + 1))

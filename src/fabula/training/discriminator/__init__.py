@@ -1,1 +1,0 @@
-"""Training of a discriminator: an adapter that tells people's sentences from a model's own."""

@@ -1,0 +1,210 @@
+"""The loop of preference tuning: trl's loss in our loop.
+
+The loss, the reference model and the collation are trl's `DPOTrainer`; stream, optimiser,
+annealing, checkpoints and limits are those of every run (`fabula.training.trainer`). The reference
+is the base model: a frozen copy beside a model that learns as a whole, and else the model without
+its adapter.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fabula.errors import MissingExtra
+from fabula.training.packing import ALIGNMENT, Batch
+from fabula.training.recipe import Preferences
+from fabula.training.tokenizer import TextTokenizer
+from fabula.training.trainer import StoryTrainer
+
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from trl.trainer.dpo_config import DPOConfig
+        from trl.trainer.dpo_trainer import DataCollatorForPreference, DPOTrainer
+except ImportError:
+    raise MissingExtra("Preference tuning (trl)", "train") from None
+
+LOSSES = {"dpo": "sigmoid", "ipo": "ipo"}
+"""How trl calls them."""
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """A pair as token ids: BOS and brief, and what follows, each with EOS."""
+
+    id: str
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    def __len__(self) -> int:
+        return 2 * len(self.prompt) + len(self.chosen) + len(self.rejected)
+
+
+def collate(pairs: Sequence[EncodedPair], pad: int) -> Batch:
+    """Tensors of some pairs, [2 * pairs, width]: all that are chosen, then all that are rejected.
+
+    `input_ids`; `attention_mask`, 0 at padding; `completion_mask`, 1 where a token is judged.
+    """
+    collator = DataCollatorForPreference(pad_token_id=pad, pad_to_multiple_of=ALIGNMENT)
+    rows = [
+        {"prompt_ids": p.prompt, "chosen_ids": p.chosen, "rejected_ids": p.rejected} for p in pairs
+    ]
+    batch: Batch = collator.torch_call(rows)
+    return batch
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a model tells the better story of held-out pairs.
+
+    Attributes:
+        loss: of a pair.
+        accuracy: share of the pairs whose better story has become likelier, against the base
+            model, by more than the other.
+        margin: mean of that difference, nats times beta.
+        documents: pairs.
+    """
+
+    loss: float
+    accuracy: float
+    margin: float
+    documents: int
+
+    @staticmethod
+    def of(line: dict[str, Any]) -> Agreement:
+        """Back from a line of metrics.jsonl."""
+        return Agreement(**{name: line[f"eval_{name}"] for name in Agreement.__dataclass_fields__})
+
+    def metrics(self) -> dict[str, Any]:
+        """As a line of metrics.jsonl has them."""
+        return {f"eval_{name}": value for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class HeldOutPairs:
+    """Pairs that are not learnt, in micro-batches."""
+
+    pairs: Sequence[EncodedPair]
+    pad: int
+    size: int
+
+    def batches(self) -> Iterator[Batch]:
+        """Their tensors."""
+        for start in range(0, len(self.pairs), self.size):
+            yield collate(self.pairs[start : start + self.size], self.pad)
+
+
+class PreferenceTrainer(StoryTrainer, DPOTrainer):
+    """A run on pairs, or one sitting of it.
+
+    Args:
+        preferences: of the recipe.
+        tokenizer: of the model.
+        reference: the base model, beside a model that learns as a whole; None with an adapter.
+        others: what `StoryTrainer` takes; a batch of its stream is what `collate` makes.
+    """
+
+    def __init__(
+        self,
+        preferences: Preferences,
+        tokenizer: TextTokenizer,
+        reference: nn.Module | None,
+        **others: Any,
+    ) -> None:
+        self.preferences = preferences
+        self.text_tokenizer = tokenizer
+        self.reference = reference
+        super().__init__(**others)
+
+    def set_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What trl's trainer is made with; its own data are never looked at."""
+        from datasets import Dataset  # type: ignore[import-untyped]
+
+        losses: dict[str, Any] = {"loss_type": [LOSSES[self.preferences.loss]]}
+        if self.preferences.sft:
+            losses = {
+                "loss_type": [*losses["loss_type"], "sft"],
+                "loss_weights": [1.0, self.preferences.sft],
+            }
+        return {
+            "args": DPOConfig(
+                **arguments,
+                **losses,
+                beta=self.preferences.beta,
+                max_length=None,
+                bf16=False,
+                gradient_checkpointing=False,
+            ),
+            "train_dataset": Dataset.from_dict({"prompt": [""]}),
+            "ref_model": self.reference,
+            "processing_class": self.text_tokenizer.hf,
+        }
+
+    def _prepare_dataset(self, dataset: Any, *others: Any) -> Any:
+        """Pairs come from the stream, encoded as all documents are."""
+        return dataset
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], torch.Tensor]:
+        """The micro-batches of one optimiser step and the number of their pairs."""
+        batches = [next(epoch_iterator) for _ in range(num_batches)]
+        self._loads = [b.pop("load") for b in batches]
+        self._padding = sum(b["input_ids"].numel() for b in batches)
+        self._learnt = sum(int(b["completion_mask"].sum()) for b in batches)
+        pairs = sum(len(b["input_ids"]) // 2 for b in batches)
+        return batches, torch.tensor(pairs, dtype=torch.float32, device=device)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Sum of the micro-batch's losses over the pairs of the whole optimiser step."""
+        assert num_items_in_batch is not None
+        loss = self._judge(model, inputs) * (len(inputs["input_ids"]) // 2) / num_items_in_batch
+        return (loss, None) if return_outputs else loss
+
+    def _judge(self, model: nn.Module, inputs: Batch) -> torch.Tensor:
+        """Mean loss of the pairs of a micro-batch; trl notes its figures in `_metrics`."""
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.autocast):
+            loss: torch.Tensor = DPOTrainer.compute_loss(  # type: ignore[no-untyped-call]
+                self, model, inputs
+            )
+        return loss
+
+    @torch.no_grad()
+    def measure(self, held_out: HeldOutPairs) -> Agreement:
+        """Judge held-out pairs."""
+        sums = {"loss": 0.0, "rewards/accuracies": 0.0, "rewards/margins": 0.0}
+        with _evaluating(self.network):
+            for batch in held_out.batches():
+                pairs = len(batch["input_ids"]) // 2
+                placed = {k: v.to(self.args.device) for k, v in batch.items()}
+                sums["loss"] += pairs * float(self._judge(self.network, placed))
+                for name in ("rewards/accuracies", "rewards/margins"):
+                    sums[name] += pairs * self._metrics["eval"][name][-1]
+            self._metrics["eval"].clear()
+        count = len(held_out.pairs)
+        loss, accuracy, margin = (value / count for value in sums.values())
+        return Agreement(loss=loss, accuracy=accuracy, margin=margin, documents=count)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
