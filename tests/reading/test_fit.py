@@ -13,7 +13,7 @@ from fabula.reading import features, fit, fitlabels, labels, moments, store
 from fabula.reading.fit import find_vocabulary, fit_ranker, unnamed
 from fabula.reading.ranker import chances
 from fabula.reading.text import scan
-from fabula.story.sample import load_annotated, load_sample
+from fabula.story.sample import load_annotated, load_labelled, load_sample
 
 
 def test_the_shipped_model_is_small_and_has_no_pickle() -> None:
@@ -121,5 +121,8 @@ def test_fitting_uses_the_train_split_only(monkeypatch: pytest.MonkeyPatch, tmp_
         fit.fit(tmp_path, None, lambda _: None)
     assert asked
     train = {story.id for story in load_sample("train")}
-    assert {story.id for story in load_annotated()} < train
+    annotated, labelled = load_annotated(), load_labelled()
+    assert {story.id for story in labelled} < train
+    assert labelled[: len(annotated)] == annotated
+    assert all(s.id[0] == "b" for s in labelled[len(annotated) :])
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ import pytest
 from fabula.story import Brief
 from fabula.story.sample import load_sample
 from fabula.writing.choice import (
+    ENOUGH,
     Scene,
     features,
     labels_wanted,
@@ -53,6 +54,9 @@ def test_every_weight_has_its_feature() -> None:
         ("Then she saw Mara.", "Then she saw Bob.", {"named": frozenset({"mara"})}),
         ('"Go," she said.', '"Go, she said.', {}),
         ("She went home.", "She went", {}),
+        ("Ann saw him.", "Ann saw Ann.", {}),
+        ('"Help me, Bob!" said Ann.', '"Help me, Ann!" said Ann.', {}),
+        ('"I am Ann," said Ann.', '"Help me, Ann!" said Ann.', {}),
         (
             "She found a clock and a bell.",
             "She found a clock and a clock.",
@@ -63,7 +67,7 @@ def test_every_weight_has_its_feature() -> None:
             "She saw the clock.",
             {
                 "wished": frozenset({"clock"}),
-                "before": "A clock. A clock. A clock.",
+                "before": "A clock. " * ENOUGH,
             },
         ),
         ("The stair was soft and cold.", "The stair was soft and soft.", {}),

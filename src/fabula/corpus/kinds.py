@@ -23,6 +23,7 @@ from fabula.corpus.published import wp_files, wp_rows
 from fabula.corpus.source import Row, Source
 from fabula.corpus.tables import csv_rows, jsonl_rows, parquet_rows
 from fabula.errors import FabulaError
+from fabula.story import sample
 from fabula.story.trees import SUFFIX, own_trees, tree_paths
 
 KINDS = {
@@ -38,7 +39,6 @@ KINDS = {
 }
 UNKNOWN_LICENCE = "unknown; say it with --licence"
 RESEARCH_LICENCE = "research only (text of Reddit's users)"
-_SAMPLE = files("fabula.data").joinpath("original.jsonl")
 _SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv",
     ".parquet": "parquet", ".txt": "text", SUFFIX: "trees",
@@ -108,7 +108,7 @@ def open_source(
         raise FabulaError(f"'{kind}' is not a kind of source; it is one of: {', '.join(KINDS)}.")
     ours = kind == "sample" or (kind == "trees" and argument == "trees")
     if ours:
-        path = own_trees() if kind == "trees" else Path(str(_SAMPLE))
+        path = own_trees() if kind == "trees" else Path(str(files("fabula.data")))
     else:
         path = Path(argument)
         if kind is None:
@@ -146,6 +146,8 @@ def _files(kind: str, path: Path) -> list[Path]:
         return wp_files(path)
     if kind == "trees":
         return tree_files(path)
+    if kind == "sample":
+        return [path / name for name in sample.FILES]
     return text_files(path) if kind == "text" else [path]
 
 

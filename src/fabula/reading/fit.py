@@ -29,7 +29,7 @@ from fabula.reading.traits import TRAIT_CHANCE
 from fabula.reading.vectors import make_vectors
 from fabula.reading.words import NOT_MODIFIERS, NOT_NOUNS, PERSONS, TRAITS
 from fabula.story.files import write_atomic
-from fabula.story.sample import LabelledStory, load_annotated
+from fabula.story.sample import LabelledStory, load_annotated, load_labelled
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 Say = Callable[[str], None]
@@ -63,7 +63,8 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
         words, vectors, share = make_vectors(unlabelled)
         found = find_vocabulary(unlabelled)
         nouns, modifiers, common = found.nouns, found.modifiers, found.common
-    terms, rarity = choose_terms(stories)
+    labelled = load_labelled()
+    terms, rarity = choose_terms(labelled)
     known = common_words(docs) | common
     moods = lists.moods(words)
     tables = Tables(
@@ -91,7 +92,7 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
     ranks = {w: float(np.log1p(i)) for i, w in enumerate(words)}
     report |= _fit_things(stories, docs, noun_priors, before, ranks, arrays)
     say("genre, tone, arc, ending, era")
-    fitted, figures = fit_labels(stories, tables)
+    fitted, figures = fit_labels(labelled, tables)
     arrays |= fitted
     report |= figures
     lexicon = {

@@ -23,7 +23,7 @@ _TONES = {
 }
 # Lengths of the stories that the embedded model has read most of; others mislead it. The passages
 # are held to the length wished for by the writer, not by the tag.
-SHORTEST, USUAL, LONGEST = 225, 275, 325
+SHORTEST, USUAL, LONGEST = 150, 200, 225
 # Told in passing ("It was one winter"). The simple prose that a small model has read gives no time,
 # and a brief without one calls it up.
 _TIMES = (

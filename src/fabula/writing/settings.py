@@ -34,14 +34,15 @@ class Weights(Model):
     tense: float = 0.4
     arc: float = 0.3
     reads_genre: float = 2.5
-    reads_tone: float = 2.5
-    reads_arc: float = 2.5
-    reads_ending: float = 2.5
+    reads_tone: float = 1.0
+    reads_arc: float = 1.0
+    reads_ending: float = 2.0
     length: float = 0.8
     unfinished: float = 1.5
     repetition: float = 6.0
     stranger: float = 0.5
     harping: float = 1.5
+    selfsame: float = 2.0
     spelling: float = 8.0
 
 
@@ -107,7 +108,7 @@ class WriterSettings(Model):
     dry_base: Annotated[float, Field(ge=1, le=10)] = 1.75
     dry_allowed: Annotated[int, Field(ge=1, le=100)] = 4
     worn_penalty: Annotated[float, Field(ge=0, le=100)] = 1.0
-    worn_free: Annotated[int, Field(ge=1, le=1_000)] = 2
+    worn_free: Annotated[int, Field(ge=1, le=1_000)] = 4
     stranger_penalty: Annotated[float, Field(ge=0, le=100)] = 2.0
     beat_tokens: Annotated[int, Field(ge=8, le=4_000)] = 160
     line_tokens: Annotated[int, Field(ge=8, le=400)] = 48
@@ -116,5 +117,5 @@ class WriterSettings(Model):
     copied_words: Annotated[int, Field(ge=10, le=10_000)] = 12
     recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
     reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
-    fluent_enough: Annotated[float, Field(ge=-20, le=0)] = 0.0
+    fluent_enough: Annotated[float, Field(ge=-20, le=0)] = -0.8
     weights: Weights = Weights()
