@@ -114,8 +114,8 @@ class WriterSettings(Model):
     line_tokens: Annotated[int, Field(ge=8, le=400)] = 48
     insertions: Annotated[int, Field(ge=0, le=32)] = 4
     insertion_fall: Annotated[float, Field(ge=0, le=20)] = 1.0
-    copied_words: Annotated[int, Field(ge=10, le=10_000)] = 12
+    copied_words: Annotated[int, Field(ge=8, le=10_000)] = 10
     recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
     reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
-    fluent_enough: Annotated[float, Field(ge=-20, le=0)] = -0.8
+    fluent_enough: Annotated[float, Field(ge=-20, le=0)] = 0.0
     weights: Weights = Weights()
