@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import pytest
 from ngram import NgramEngine
@@ -23,9 +22,9 @@ def composed(
     """Candidates of a passage whose judge likes short sentences (or long), and all it judged."""
     judged: list[Draft] = []
 
-    def judge(drafts: Sequence[Draft]) -> list[float]:
-        judged.extend(drafts)
-        return [sign * (len(draft.ids) - draft.fresh) for draft in drafts]
+    def judge(draft: Draft) -> float:
+        judged.append(draft)
+        return sign * (len(draft.ids) - draft.fresh)
 
     script = Script(engine)
     sheet = open_sheet(

@@ -61,15 +61,17 @@ def rewrite(story: Story, where: str) -> Story:
     data = dict(making.settings)
     given = data.pop(OUTLINE_GIVEN, False)
     settings = validate(WriterSettings, data, f"{where}, making.settings")
-    writer = Writer(open_engine(making.model), settings)
-    if writer.engine.weights != making.weights:
+    engine = open_engine(making.model)
+    if engine.weights != making.weights:
         raise FabulaError(
             f"{where} was written with the weights {making.weights[:12]} of '{making.model}'; "
-            f"here it has {writer.engine.weights[:12]}: fetch that model to replay it."
+            f"here it has {engine.weights[:12]}: fetch that model to replay it."
         )
     if given and story.outline is None:
         raise FabulaError(f"{where} was written to a given outline, but has none.")
-    return writer.write(story.brief, making.seed, outline=story.outline if given else None)
+    return Writer(engine, settings).write(
+        story.brief, making.seed, outline=story.outline if given else None
+    )
 
 
 def difference(old: Any, new: Any, at: str = "") -> dict[str, str] | None:

@@ -106,7 +106,7 @@ class EmbeddedEngine:
         results = []
         for continuation in continuations:
             # The cache beyond the prefix is simply written over by the next continuation.
-            decoding.rewind(len(prefix))
+            decoding.length = len(prefix)
             scores = np.concatenate(
                 [after_prefix, *decoding.chunks(continuation[:-1], every_position=True)]
             )
@@ -167,12 +167,6 @@ class EmbeddedDecoding:
         first._copy_from(self, row, length)
         first.feed(tail)
         return first if rows == 1 else first.spread(rows)
-
-    def rewind(self, length: int) -> None:
-        """Forget all but the first `length` tokens of each row; `scores` stay those of before."""
-        if not 0 <= length <= self.length:
-            raise ValueError("only what was written can be forgotten")
-        self.length = length
 
     def feed(self, tokens: Ids) -> None:
         """Append tokens to the only row."""

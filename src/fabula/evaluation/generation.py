@@ -37,7 +37,7 @@ def write_stories(
         FabulaError: no brief could be written for; what the writer said of the first.
     """
     writer = Writer(engine, settings)
-    system = system_digest(writer.engine.weights, seed, settings.model_dump(mode="json"))
+    system = system_digest(engine.weights, seed, settings.model_dump(mode="json"))
     lines: list[StoryLine | None] = []
     refusal: FabulaError | None = None
     for item in items:

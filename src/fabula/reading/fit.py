@@ -104,7 +104,8 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     target.mkdir(parents=True, exist_ok=True)
     write_atomic(target / store.WEIGHTS, buffer.getvalue())
-    write_atomic(target / store.LEXICON, json.dumps(lexicon, ensure_ascii=False, sort_keys=True))
+    text = json.dumps(lexicon, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    write_atomic(target / store.LEXICON, text)
     return {k: round(v, 4) for k, v in report.items()}
 
 

@@ -144,12 +144,9 @@ def load_labelled() -> list[LabelledStory]:
     Simple stories show outright what they were written for, and read unlike the others. So many
     of them are enough: the fit takes time by the cube.
     """
-    simple = sorted((s for s in load_sample("train") if _SIMPLE.match(s.id)), key=_by_key)
+    simple = [s for s in load_sample("train") if _SIMPLE.match(s.id)]
+    simple.sort(key=lambda story: _split_key(story.id))
     return [*load_annotated(), *simple[:SIMPLE_LABELLED]]
-
-
-def _by_key(story: LabelledStory) -> str:
-    return _split_key(story.id)
 
 
 def _iter(split: Split | None) -> Iterator[LabelledStory]:

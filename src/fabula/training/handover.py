@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,10 @@ def write_model(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, fold
     Raises:
         FabulaError: it cannot be written.
     """
+    draft, final = folder / ".final", folder / "final"
+    shutil.rmtree(draft, ignore_errors=True)
     inner: Any = model
-
-    def fill(draft: Path) -> None:
+    try:
         if recipe.method == "full":
             _make_whole(inner, recipe, tokenizer)
         inner.save_pretrained(str(draft))
@@ -41,20 +41,6 @@ def write_model(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, fold
             from fabula.corpus.names import POOLS
 
             (draft / "names.json").write_text(json.dumps(POOLS, indent=0) + "\n", "utf-8")
-
-    return write_final(folder, fill)
-
-
-def write_final(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """Make `folder/final` out of a draft that `fill` fills, whole or not at all; return it.
-
-    Raises:
-        FabulaError: it cannot be written.
-    """
-    draft, final = folder / ".final", folder / "final"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        fill(draft)
         shutil.rmtree(final, ignore_errors=True)
         draft.rename(final)
     except Exception as error:

@@ -124,12 +124,6 @@ def collate(rows: list[list[Document]], pad: int, prompt_weight: float) -> Batch
     return {"input_ids": ids, "position_ids": positions, "targets": targets, "weights": weights}
 
 
-def changes_of(recipe: Recipe) -> AugmentSettings | None:
-    """What of a recipe's augmentation changes the example itself; None for nothing."""
-    rates = {name: getattr(recipe.augmentation, name) for name in AugmentSettings.model_fields}
-    return AugmentSettings(**rates) if any(rates.values()) else None
-
-
 class Deck:
     """All sources of a recipe, in the order of each epoch."""
 
@@ -137,7 +131,8 @@ class Deck:
         self.sources = sources
         self.seed = recipe.seed
         self.augmentation = recipe.augmentation
-        self.changes = changes_of(recipe)
+        rates = {name: getattr(recipe.augmentation, name) for name in AugmentSettings.model_fields}
+        self.changes = AugmentSettings(**rates) if any(rates.values()) else None
         self._order: tuple[int, list[tuple[int, int]]] = (-1, [])
         if not self.order(0):
             raise FabulaError("The recipe's data hold no story; give a corpus or a higher repeat.")

@@ -17,7 +17,6 @@ from fabula.training.card import write_card
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
 from fabula.training.packing import Deck, Look, Stream, look, open_deck
-from fabula.training.preferences.run import train_preferences
 from fabula.training.recipe import Recipe, dump_recipe
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_tokenizer
@@ -50,7 +49,7 @@ def train(
         return _train(recipe, folder, announce)
     except BaseException:
         # A run refused before its first step leaves nothing behind but what took time to draw.
-        kept = any(f.stat().st_size for f in folder.glob("*.jsonl"))
+        kept = any(f.stat().st_size for f in folder.glob("pairs*.jsonl"))
         if fresh and not kept and not checkpoint.found(folder / "checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -90,6 +89,9 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
         assert source is not None
         _check_context(recipe, source)
         _make_folder(folder)
+        # trl takes seconds to load, which no other run needs.
+        from fabula.training.preferences.run import train_preferences
+
         return train_preferences(recipe, source, folder, announce)
     deck = open_deck(recipe)
     if source is not None:

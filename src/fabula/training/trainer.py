@@ -151,11 +151,16 @@ class StoryTrainer(Trainer):
     ) -> tuple[list[Batch], torch.Tensor]:
         """The micro-batches of one optimiser step and the sum of their weights."""
         batches = [next(epoch_iterator) for _ in range(num_batches)]
-        total = torch.stack([b["weights"].sum(dtype=torch.float64) for b in batches]).sum()
         self._loads = [b.pop("load") for b in batches]
         self._padding = sum(b["input_ids"].numel() for b in batches)
-        self._learnt = sum(int((b["weights"] > 0).sum()) for b in batches)
-        return batches, total.to(device, torch.float32)
+        weights, learnt = zip(*map(self.weigh, batches), strict=True)
+        self._learnt = sum(learnt)
+        return batches, torch.stack(weights).sum().to(device, torch.float32)
+
+    def weigh(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        """What a micro-batch weighs in the loss (float64), and how many tokens are learnt."""
+        weights = batch["weights"]
+        return weights.sum(dtype=torch.float64), int((weights > 0).sum())
 
     def compute_loss(
         self,
@@ -166,11 +171,18 @@ class StoryTrainer(Trainer):
     ) -> Any:
         """Sum of the micro-batch's losses over the weight of the whole optimiser step."""
         assert num_items_in_batch is not None
-        # accelerate would cast in model.forward, which the fused loss does not go through.
-        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.autocast):
-            assert self.loss_of is not None
-            loss = self.loss_of(inputs) / num_items_in_batch
+        with self.casting():
+            loss = self.loss_sum(model, inputs) / num_items_in_batch
         return (loss, None) if return_outputs else loss
+
+    def casting(self) -> torch.autocast:
+        """accelerate would cast in model.forward, which the fused loss does not go through."""
+        return torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.autocast)
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Weighted sum of a micro-batch's losses."""
+        assert self.loss_of is not None
+        return self.loss_of(batch)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The recipe's optimiser."""

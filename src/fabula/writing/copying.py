@@ -1,9 +1,9 @@
 """Copied text: the longest run of words a passage shares with what the small model learnt from.
 
-The sample corpus and the story trees hold some two million different runs of `WINDOW` words. They
+The sample corpus and the story trees hold some four million different runs of `WINDOW` words. They
 are kept as a Bloom filter of one hash (Bloom 1970): a bit for each of 2^24 hash values. About one
-run in nine that is nowhere in them seems to be; a longer run is taken for shared where all its
-windows seem to be, which happens to one of 13 words (8 windows) by chance once in 40 million.
+run in five that is nowhere in them seems to be; a longer run is taken for shared where all its
+windows seem to be, which happens to one of 11 words (6 windows) by chance once in 15,000.
 
 `python -m fabula.writing.originals` makes the file anew after the sample or a tree has changed.
 """

@@ -6,7 +6,7 @@ Where the context is full, the oldest passages leave it; brief, premise and outl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from fabula.engines.protocol import Engine
 from fabula.errors import FabulaError
 from fabula.story import Brief
-from fabula.writing.drafts import Draft, Judge, Task, compose, draw, follow, tokens_of
+from fabula.writing.drafts import Draft, Task, compose, draw, follow, tokens_of
 from fabula.writing.insertion import insert, watch
 from fabula.writing.settings import WriterSettings
 from fabula.writing.sheet import Script, Sheet, open_sheet
@@ -75,7 +75,7 @@ class Desk:
         rows: int,
         wants: Sequence[Want],
         rng: np.random.Generator,
-        judge: Judge,
+        judge: Callable[[Draft], float],
     ) -> list[Draft]:
         """Draw candidates for a line or passage that begins after `opening`.
 

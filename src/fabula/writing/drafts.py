@@ -112,10 +112,6 @@ class Draft:
         return float(np.clip(gain, -MOST_GAIN, MOST_GAIN).mean()) if gain else 0.0
 
 
-Judge = Callable[[Sequence[Draft]], list[float]]
-"""Puts candidates in an order: their scores, larger is better."""
-
-
 def draw(
     sheet: Sheet,
     script: Script,
@@ -211,7 +207,7 @@ def compose(
     settings: WriterSettings,
     rows: int,
     rng: np.random.Generator,
-    judge: Judge,
+    judge: Callable[[Draft], float],
 ) -> list[Draft]:
     """Draw a passage sentence by sentence: all rows go on from the best of the last ones.
 
@@ -231,8 +227,7 @@ def compose(
                 draft.passed_over = passed_over
             return ended
         waiting = [draft for draft in found if draft.end == "sentence"]
-        scores = judge(waiting)
-        begun = waiting[max(range(len(waiting)), key=lambda n: (scores[n], -n))]
+        begun = max(waiting, key=lambda d: (judge(d), -d.row))
         others = (script.engine.decode(d.ids[d.fresh :]).strip() for d in waiting if d is not begun)
         passed_over += [text for text in others if text]
         back = begun.sheet.length - begun.start - (len(begun.ids) - 1)

@@ -112,7 +112,7 @@ class _Work:
     def __init__(
         self, writer: Writer, brief: Brief, seed: int, tell: Listener, outline: Outline | None
     ) -> None:
-        self.writer, self.engine, self.settings = writer, writer.engine, writer.settings
+        self.engine, self.settings = writer.engine, writer.settings
         self.brief, self.seed, self.tell, self.given = brief, seed, tell, outline
         self.standins = StandIns.choose(brief, writer.names, seed, writer.spells)
         if writer.names is not None:
@@ -265,14 +265,15 @@ class _Work:
             strangers = [t for name, t in self.names.items() if name not in scene.named]
             task = replace(task, strangers=strangers)
 
-        def judge(drafts: Sequence[Draft]) -> list[float]:
-            return self._scores(drafts, scene)
+        def judge(draft: Draft) -> float:
+            fault = bool(_TAG.search(draft.text)) or self._copied(draft.text)
+            return score(features(draft, scene), self.settings.weights) - FAULT * fault
 
         pool = self.desk.candidates(opening, task, rows, wants, rng, judge)
         pool = [d for d in pool if not _TAG.search(d.text)] or pool
         if not task.line:
             pool = [d for d in pool if not self._copied(d.text)] or pool
-        scores = judge(pool)
+        scores = [judge(draft) for draft in pool]
         best = max(range(len(pool)), key=lambda i: (scores[i], -i))
         order = sorted(range(len(pool)), key=lambda i: (-scores[i], i))
         texts = [pool[i].text for i in order if i != best]
@@ -282,15 +283,6 @@ class _Work:
         self.ended = None if task.line else pool[best].end == "story"
         self.desk.choose(pool[best], passage=not task.line)
         return pool[best]
-
-    def _scores(self, drafts: Sequence[Draft], scene: Scene) -> list[float]:
-        """The scores of candidates: larger is better."""
-        weights = self.settings.weights
-        return [
-            score(features(d, scene), weights)
-            - FAULT * bool(_TAG.search(d.text) or self._copied(d.text))
-            for d in drafts
-        ]
 
     def _copied(self, text: str) -> bool:
         return bool(sample_originals().longest_run(text, self.settings.copied_words + 1))

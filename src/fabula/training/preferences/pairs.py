@@ -22,7 +22,7 @@ from fabula.errors import FabulaError
 from fabula.reading.repetition import repetition
 from fabula.story import Story, render_brief, render_completion
 from fabula.story.files import read_text, validate
-from fabula.training.drawing import draw_lines, drawn_lines
+from fabula.training.preferences.drawing import draw_lines, drawn_lines
 from fabula.training.recipe import Preferences
 from fabula.writing import Writer
 from fabula.writing.settings import WriterSettings

@@ -10,19 +10,18 @@ from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
 from fabula.training import models
 from fabula.training.documents import encode_documents
-from fabula.training.drawing import first_examples, held_out_examples
 from fabula.training.handover import write_model
 from fabula.training.packing import open_deck
+from fabula.training.preferences.drawing import first_examples, held_out_examples
 from fabula.training.preferences.pairs import Pair, drawn_pairs, parted, read_pairs, write_pairs
+from fabula.training.preferences.stream import PairStream
 from fabula.training.preferences.trainer import (
     Agreement,
     EncodedPair,
     HeldOutPairs,
     PreferenceTrainer,
-    collate,
 )
 from fabula.training.recipe import Preferences, Recipe, dump_recipe
-from fabula.training.shuffled import Shuffled
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit, stop_signals, stopped
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer
 
@@ -77,7 +76,7 @@ def train_preferences(
         recipe=recipe,
         model=model,
         loss_of=None,
-        stream=Shuffled(learnt, size, recipe.seed, counts.cursor, partial(collate, pad=pad)),
+        stream=PairStream(learnt, size, pad, recipe.seed, counts.cursor),
         held_out=HeldOutPairs(held_out, pad, size),
         folder=folder,
         counts=counts,
@@ -112,7 +111,7 @@ def _pairs(
         return parted(read_pairs(path), preferences.held_out)
     from fabula.engines import open_engine
 
-    held_out = held_out_examples(recipe, "A preference")
+    held_out = held_out_examples(recipe)
     learnt = first_examples(open_deck(recipe), preferences.stories)
     write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
     engine = open_engine(source)

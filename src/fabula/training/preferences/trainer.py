@@ -152,52 +152,36 @@ class PreferenceTrainer(StoryTrainer, DPOTrainer):
         """Pairs come from the stream, encoded as all documents are."""
         return dataset
 
-    def get_batch_samples(
-        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
-    ) -> tuple[list[Batch], torch.Tensor]:
-        """The micro-batches of one optimiser step and the number of their pairs."""
-        batches = [next(epoch_iterator) for _ in range(num_batches)]
-        self._loads = [b.pop("load") for b in batches]
-        self._padding = sum(b["input_ids"].numel() for b in batches)
-        self._learnt = sum(int(b["completion_mask"].sum()) for b in batches)
-        pairs = sum(len(b["input_ids"]) // 2 for b in batches)
-        return batches, torch.tensor(pairs, dtype=torch.float32, device=device)
+    def weigh(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        """Its pairs, and the tokens that are judged."""
+        pairs = torch.tensor(_pairs(batch), dtype=torch.float64)
+        return pairs, int(batch["completion_mask"].sum())
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: Batch,
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
-        """Sum of the micro-batch's losses over the pairs of the whole optimiser step."""
-        assert num_items_in_batch is not None
-        loss = self._judge(model, inputs) * (len(inputs["input_ids"]) // 2) / num_items_in_batch
-        return (loss, None) if return_outputs else loss
-
-    def _judge(self, model: nn.Module, inputs: Batch) -> torch.Tensor:
-        """Mean loss of the pairs of a micro-batch; trl notes its figures in `_metrics`."""
-        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.autocast):
-            loss: torch.Tensor = DPOTrainer.compute_loss(  # type: ignore[no-untyped-call]
-                self, model, inputs
-            )
-        return loss
+    def loss_sum(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Sum of the pairs' losses; trl notes its other figures in `_metrics`."""
+        loss: torch.Tensor = DPOTrainer.compute_loss(  # type: ignore[no-untyped-call]
+            self, model, batch
+        )
+        return loss * _pairs(batch)
 
     @torch.no_grad()
     def measure(self, held_out: HeldOutPairs) -> Agreement:
         """Judge held-out pairs."""
-        sums = {"loss": 0.0, "rewards/accuracies": 0.0, "rewards/margins": 0.0}
-        with _evaluating(self.network):
+        noted = self._metrics["eval"]
+        loss = accuracy = margin = 0.0
+        with _evaluating(self.network), self.casting():
             for batch in held_out.batches():
-                pairs = len(batch["input_ids"]) // 2
                 placed = {k: v.to(self.args.device) for k, v in batch.items()}
-                sums["loss"] += pairs * float(self._judge(self.network, placed))
-                for name in ("rewards/accuracies", "rewards/margins"):
-                    sums[name] += pairs * self._metrics["eval"][name][-1]
-            self._metrics["eval"].clear()
+                loss += float(self.loss_sum(self.network, placed))
+                accuracy += _pairs(batch) * noted["rewards/accuracies"][-1]
+                margin += _pairs(batch) * noted["rewards/margins"][-1]
+        noted.clear()
         count = len(held_out.pairs)
-        loss, accuracy, margin = (value / count for value in sums.values())
-        return Agreement(loss=loss, accuracy=accuracy, margin=margin, documents=count)
+        return Agreement(loss / count, accuracy / count, margin / count, count)
+
+
+def _pairs(batch: Batch) -> int:
+    return len(batch["input_ids"]) // 2
 
 
 @contextmanager

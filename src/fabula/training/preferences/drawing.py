@@ -30,18 +30,15 @@ def first_examples(deck: Deck, most: int | None) -> list[Example]:
     return [found[place] for place in order]
 
 
-def held_out_examples(recipe: Recipe, what: str) -> list[Example]:
+def held_out_examples(recipe: Recipe) -> list[Example]:
     """The stories that are held out and measured.
-
-    Args:
-        what: is trained, for the message.
 
     Raises:
         FabulaError: the recipe holds none out.
     """
     if not recipe.evaluation.max_documents:
         raise FabulaError(
-            f"{what} that is not measured is worth nothing: give evaluation.max_documents."
+            "A preference that is not measured is worth nothing: give evaluation.max_documents."
         )
     return [e for examples, rows in held_out_rows(recipe) for e in examples.read(rows)]
 
