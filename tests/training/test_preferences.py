@@ -78,6 +78,9 @@ def test_it_learns_what_is_preferred(
     assert outcome.finished
     assert outcome.before.loss == pytest.approx(math.log(2), abs=1e-4)
     assert outcome.before.accuracy == 0
+    lines = [json.loads(line) for line in (outcome.folder / "metrics.jsonl").open()]
+    first = next(line["loss"] for line in lines if "loss" in line)
+    assert first == pytest.approx(math.log(2), abs=1e-3)  # two micro-batches a step
     assert outcome.after.accuracy > 0.7
     assert outcome.after.loss < 0.9 * outcome.before.loss
     assert outcome.after.documents >= 3

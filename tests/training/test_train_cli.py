@@ -48,6 +48,23 @@ def test_json_is_one_object_and_progress_goes_elsewhere(
     assert "tok/s" in printed.err
 
 
+def test_preferences_tell_their_own_figures(
+    fabula: Any, models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    lines = [{"prompt": f"Place: {n}\n\n", "chosen": "She went.", "rejected": "Went she."}
+             for n in range(30)]  # fmt: skip
+    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = recipe_data(tmp_path, base_model=str(models["llama"]), data=[], augmentation={})
+    data["preferences"] = {"pairs": str(pairs), "held_out": 0.3}
+    assert fabula(data) == 0
+    printed = capsys.readouterr()
+    assert "the better story preferred in 0.0%" in printed.err
+    assert "share of pairs whose better story is preferred" in printed.out
+    assert "Held out:" in printed.out
+    assert " pairs" in printed.out
+
+
 def test_an_adapter_tells_figures_and_a_story_before_and_after(
     fabula: Any, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from fabula.story import Brief
     from fabula.training.sitting import Outcome
 
-ROWS = (
-    ("loss (nats per token)", "loss"),
-    ("bits per byte", "bits_per_byte"),
-    ("word perplexity", "word_perplexity"),
-)
-PREFERENCE_ROWS = (
-    ("loss (of a pair)", "loss"),
-    ("share of pairs whose better story is preferred", "accuracy"),
-    ("margin (nats times beta)", "margin"),
-)
-
 
 def command(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)],
@@ -154,15 +143,17 @@ def _tell(outcome: Outcome[Any], before: str | None, after: str | None) -> None:
     from rich.panel import Panel
     from rich.table import Table
 
+    from fabula.training.kinds import kind_of
+
     console = Console()
     old_score, new_score = outcome.before, outcome.after
     if old_score is not None and new_score is not None:
-        prefers = hasattr(new_score, "accuracy")
-        rows, what = (PREFERENCE_ROWS, "pairs") if prefers else (ROWS, "stories")
-        table = Table(title=f"Held out: {new_score.documents} {what}", title_justify="left")
+        kind = kind_of([new_score.metrics()])
+        title = f"Held out: {new_score.documents} {kind.things}"
+        table = Table(title=title, title_justify="left")
         for column in ("", "before", "after", "change"):
             table.add_column(column, justify="left" if column == "" else "right")
-        for label, key in rows:
+        for label, key in kind.rows:
             old, new = float(getattr(old_score, key)), float(getattr(new_score, key))
             change = f"{(new - old) / old:+.1%}" if old else f"{new - old:+.3f}"
             table.add_row(label, f"{old:,.3f}", f"{new:,.3f}", change)

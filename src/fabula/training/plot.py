@@ -8,12 +8,8 @@ from typing import Any
 
 from fabula.errors import MissingExtra
 from fabula.story.files import write_atomic
+from fabula.training.kinds import kind_of
 
-KINDS = (
-    ("eval_bits_per_byte", "{:.3f} bits per byte", "nats per token"),
-    ("eval_accuracy", "the better story preferred in {:.1%}", "loss of a pair"),
-)
-"""Kinds of runs: a figure that only their held-out scores have, how it is said, the loss's unit."""
 INK, TRAIN, HELD_OUT, RATE = "#2b2b33", "#4c72b0", "#c44e52", "#8f8f99"
 
 
@@ -45,8 +41,7 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
 
     steps = [line for line in lines if "loss" in line]
     scores = [line for line in lines if "eval_loss" in line]
-    known = {key for line in scores for key in line}
-    key, said, unit = next((kind for kind in KINDS if kind[0] in known), KINDS[0])
+    kind = kind_of(scores)
     figure = Figure(figsize=(9, 5.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
@@ -65,7 +60,7 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
             label="held-out loss",
         )
         last = scores[-1]
-        beside = said.format(last[key])
+        beside = kind.short.format(**last)
         top.annotate(
             f"{last['eval_loss']:.3f}  ({beside})",
             (last["step"], last["eval_loss"]),
@@ -79,7 +74,7 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
     bottom.set_ylim(bottom=0)
     bottom.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     top.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
-    top.set_ylabel(unit, color=INK)
+    top.set_ylabel(kind.unit, color=INK)
     bottom.set_ylabel("learning rate", color=INK)
     bottom.set_xlabel("step", color=INK)
     if steps or scores:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from fabula.training.kinds import kind_of
 from fabula.training.recipe import Recipe
 from fabula.training.sitting import Announce
 
@@ -82,19 +83,9 @@ class Show(Announce):
 
     def metrics(self, line: dict[str, Any], progress: float) -> None:
         """Show a line of metrics."""
-        if "eval_first" in line:
-            self.note(
-                f"step {line['step']}: held-out loss {line['eval_loss']:.3f}, the right sentence "
-                f"first of all in {line['eval_first']:.1%} of {line['eval_places']} places (by "
-                f"chance {line['eval_chance']:.1%}), before a rival in {line['eval_pairs']:.1%}"
-            )
-            return
         if "eval_loss" in line:
-            self.note(
-                f"step {line['step']}: held-out loss {line['eval_loss']:.4f}, "
-                f"{line['eval_bits_per_byte']:.4f} bits per byte, word perplexity "
-                f"{line['eval_word_perplexity']:.2f}"
-            )
+            told = kind_of([line]).told.format(**line)
+            self.note(f"step {line['step']}: held-out loss {line['eval_loss']:.4f}, {told}")
             return
         now = time.monotonic()
         if self.rate == 0.0:

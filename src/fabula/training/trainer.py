@@ -103,8 +103,9 @@ class StoryTrainer(Trainer):
             super().__init__(model=model, callbacks=[_Conductor(self)], **self.set_up(arguments))
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        # Our loss is divided by the tokens of the whole optimiser step, never by micro-batches.
-        self.model_accepts_loss_kwargs = True
+        # Our loss is divided by the weight of the whole optimiser step, never by micro-batches,
+        # which trl's trainers ask for.
+        self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
 
     def set_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """What the library's trainer is made with, besides the model.

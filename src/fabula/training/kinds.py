@@ -1,0 +1,59 @@
+"""Kinds of runs, by what their held-out scores say: for progress, curve and table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of run is told.
+
+    Attributes:
+        key: a figure of metrics.jsonl that only its scores have.
+        short: a score in a few words, to be formatted with a line of metrics.jsonl.
+        told: the same, with all that matters.
+        unit: of its loss.
+        things: what is held out.
+        rows: of the table before and after: label, attribute of the score.
+    """
+
+    key: str
+    short: str
+    told: str
+    unit: str
+    things: str
+    rows: tuple[tuple[str, str], ...]
+
+
+STORIES = Kind(
+    key="eval_bits_per_byte",
+    short="{eval_bits_per_byte:.3f} bits per byte",
+    told="{eval_bits_per_byte:.4f} bits per byte, word perplexity {eval_word_perplexity:.2f}",
+    unit="nats per token",
+    things="stories",
+    rows=(
+        ("loss (nats per token)", "loss"),
+        ("bits per byte", "bits_per_byte"),
+        ("word perplexity", "word_perplexity"),
+    ),
+)
+PREFERENCES = Kind(
+    key="eval_accuracy",
+    short="the better story preferred in {eval_accuracy:.1%}",
+    told="the better story preferred in {eval_accuracy:.1%}, by {eval_margin:.3f}",
+    unit="loss of a pair",
+    things="pairs",
+    rows=(
+        ("loss (of a pair)", "loss"),
+        ("share of pairs whose better story is preferred", "accuracy"),
+        ("margin (nats times beta)", "margin"),
+    ),
+)
+
+
+def kind_of(lines: Iterable[Mapping[str, Any]]) -> Kind:
+    """The kind of a run with these lines of metrics.jsonl."""
+    return PREFERENCES if any(PREFERENCES.key in line for line in lines) else STORIES
