@@ -1,4 +1,4 @@
-"""Augmentation changes a name, a place or a thing everywhere, or nowhere."""
+"""Augmentation changes a name, a place, a thing or a trait everywhere, or nowhere."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from fabula.corpus.augment import (
     rename_characters,
     swap_place,
     swap_thing,
+    swap_trait,
     wish_for_things,
 )
 from fabula.corpus.names import FEMALE, GENDER, MALE, POOLS
 from fabula.story import Brief, Character, Passage, Setting
 from fabula.story.sample import load_sample
-from fabula.story.stock import PLACES, THINGS
+from fabula.story.stock import PLACES, THINGS, TRAITS
 
 
 def gold(split: str = "train") -> list[Example]:
@@ -115,6 +116,45 @@ def test_thing_changes_everywhere() -> None:
     assert "ball" not in everything(changed)
     assert changed.brief.must_include[0] in changed.text
     assert changed.brief.must_include[0].split()[-1] in THINGS
+
+
+def test_thing_takes_another_quality() -> None:
+    example = small(
+        "She held a red ball. Red is warm. The red ball broke. Balls do.",
+        must_include=["a red ball"],
+    )
+    seen = {swap_thing(example, random.Random(seed)).brief.must_include[0] for seed in range(20)}
+    kept = {phrase for phrase in seen if phrase.startswith("a red ")}
+    assert kept
+    assert seen - kept
+    for seed in range(20):
+        changed = swap_thing(example, random.Random(seed))
+        assert changed.text.count(changed.brief.must_include[0].split(" ", 1)[1]) == 2
+        assert "Red is warm." in changed.text
+        assert "ball" not in everything(changed).lower()
+
+
+def test_trait_changes_everywhere_with_its_article() -> None:
+    example = small(
+        "Ada was a brave girl. Brave Ada went bravely. The night was cold.",
+        characters=[{"name": "Ada", "traits": ["brave", "cold"]}],
+    )
+    for seed in range(20):
+        changed = swap_trait(example, random.Random(seed))
+        trait, other = changed.brief.characters[0].traits
+        assert trait in TRAITS
+        assert trait != "brave"
+        assert other == "cold"
+        article = "an" if trait[0] in "aeiou" else "a"
+        assert changed.text == (
+            f"Ada was {article} {trait} girl. {trait.capitalize()} Ada went bravely. "
+            "The night was cold."
+        )
+
+
+def test_trait_that_is_not_said_stays() -> None:
+    example = small("She went.", characters=[{"name": "Ada", "traits": ["brave"]}])
+    assert swap_trait(example, random.Random(0)) == example
 
 
 def test_wishes_occur_in_the_text() -> None:

@@ -1,4 +1,4 @@
-"""Multiply rare stories: rename characters, and swap places and things, consistently.
+"""Multiply rare stories: rename characters, swap places, things and traits, consistently.
 
 A name that stands in the brief, the outline and the text is changed in all of them at once, so
 that the only way to predict it is to look it up in the brief (delexicalisation in reverse; Wen et
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from fabula.corpus.names import GENDER, POOLS, TITLES
 from fabula.story import Beat, Brief, Outline, Passage
 from fabula.story.brief import Model
-from fabula.story.stock import PLACES, THINGS
+from fabula.story.stock import PLACES, QUALITIES, THINGS, TRAITS
 
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
 _HE = re.compile(r"\b(?:he|him|his|himself)\b", re.IGNORECASE)
@@ -80,7 +80,12 @@ def _map_text(example: Example, change: Callable[[str], str]) -> Example:
     brief = example.brief
     update: dict[str, object] = {
         "characters": [
-            c.model_copy(update={"name": change(c.name) if c.name else None})
+            c.model_copy(
+                update={
+                    "name": change(c.name) if c.name else None,
+                    "traits": [change(t) for t in c.traits],
+                }
+            )
             for c in brief.characters
         ],
         "must_include": [change(m) for m in brief.must_include],
@@ -127,18 +132,18 @@ def rename_characters(example: Example, rng: random.Random) -> Example:
     return _map_text(example, lambda s: pattern.sub(lambda m: both[m[0]], s))
 
 
-def _swap_noun(example: Example, old: str, new: str) -> Example:
-    """Exchange a noun everywhere: singular, plural, at a sentence's start, after a or an."""
-    pattern = re.compile(rf"\b((?:an?|An?) )?({re.escape(old)})(s?)\b", re.IGNORECASE)
+def _swap_word(example: Example, old: str, new: str, *, noun: bool = True) -> Example:
+    """Exchange a word everywhere: at a sentence's start, after a or an, and a noun's plural."""
+    plural = "(s?)" if noun else "()"
+    pattern = re.compile(rf"\b((?:an?|An?) )?({re.escape(old)}){plural}\b", re.IGNORECASE)
 
     def one(match: re.Match[str]) -> str:
-        article, word, plural = match[1] or "", match[2], match[3]
-        noun = new[0].upper() + new[1:] if word[0].isupper() else new
+        article, word = match[1] or "", new[0].upper() + new[1:] if match[2][0].isupper() else new
         if article:
             article = article[0] + ("n " if new[0] in VOWELS else " ")
-        if plural:
-            noun += "es" if new.endswith(("s", "sh", "ch", "x")) else "s"
-        return article + noun
+        if match[3]:
+            word += "es" if new.endswith(("s", "sh", "ch", "x")) else "s"
+        return article + word
 
     return _map_text(example, lambda s: pattern.sub(one, s))
 
@@ -152,17 +157,50 @@ def swap_place(example: Example, rng: random.Random) -> Example:
     if not heads or heads[-1] not in example.text.lower():
         return example
     others = [p for p in PLACES if p not in example.text.lower()]
-    return _swap_noun(example, heads[-1], rng.choice(others)) if others else example
+    return _swap_word(example, heads[-1], rng.choice(others)) if others else example
 
 
 def swap_thing(example: Example, rng: random.Random) -> Example:
-    """Change one wanted thing ("a red ball") for another, wherever its noun stands."""
+    """Change one wanted thing ("a red ball") for another, wherever its noun stands.
+
+    What quality it has ("red") changes as often as not.
+    """
     for phrase in rng.sample(example.brief.must_include, len(example.brief.must_include)):
-        head = phrase.lower().split()[-1]
-        if head in THINGS:
-            others = [t for t in THINGS if t not in example.text.lower()]
-            return _swap_noun(example, head, rng.choice(others)) if others else example
+        *before, head = phrase.lower().split()
+        if head not in THINGS:
+            continue
+        text = example.text.lower()
+        others = [t for t in THINGS if t not in text]
+        if not others:
+            return example
+        new = rng.choice(others)
+        if before and before[-1] in QUALITIES and rng.random() < 0.5:
+            quality = rng.choice([q for q in QUALITIES if q != new])
+            example = _swap_word(example, f"{before[-1]} {head}", f"{quality} {new}")
+        return _swap_word(example, head, new)
     return example
+
+
+_SAID_OF_THINGS = frozenset(
+    "bright calm cold fierce firm funny gentle kind loud merry mild quick quiet sad serious silent "
+    "sly strict strong tender tidy tough wild".split()
+)
+"""Traits that nights, voices and soup have too; "kind" is a noun besides."""
+
+
+def swap_trait(example: Example, rng: random.Random) -> Example:
+    """Change one trait of one character ("brave") for another, wherever the word stands.
+
+    What the character does stays as it was: the brief's word in the text is what is learnt.
+    """
+    text = example.text.lower()
+    had = {t for c in example.brief.characters for t in c.traits}
+    known = [t for t in sorted(had) if t in TRAITS and t not in _SAID_OF_THINGS]
+    told = [t for t in known if re.search(rf"\b{t}\b", text)]
+    others = [t for t in TRAITS if t not in had and t not in text]
+    if not told or not others:
+        return example
+    return _swap_word(example, rng.choice(told), rng.choice(others), noun=False)
 
 
 _DETERMINER = r"(?:an?|the|one|two|three|his|her|my|their)"
@@ -206,6 +244,7 @@ class AugmentSettings(Model):
     rename_characters: float = 0.9
     swap_place: float = 0.2
     swap_thing: float = 0.2
+    swap_trait: float = 0.0
 
 
 def augment(example: Example, rng: random.Random, settings: AugmentSettings) -> Example:
@@ -218,4 +257,6 @@ def augment(example: Example, rng: random.Random, settings: AugmentSettings) -> 
         example = swap_place(example, rng)
     if rng.random() < settings.swap_thing:
         example = swap_thing(example, rng)
+    if rng.random() < settings.swap_trait:
+        example = swap_trait(example, rng)
     return example

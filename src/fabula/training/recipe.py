@@ -140,7 +140,8 @@ class Augmentation(Part):
     Attributes:
         rename_characters: chance that the characters get new names, consistently.
         wish_for_things: chance that a brief without must-haves gets some that do occur.
-        swap_place, swap_thing: chance that the place, or a thing that must occur, becomes another.
+        swap_place, swap_thing, swap_trait: chance that the place, a thing that must occur, or a
+            trait becomes another.
         drop_tag: chance of each wish of the brief to be left out.
         sparse_brief: chance of a brief of few wishes: each is left out at a rate of `SPARSE`.
         drop_brief: chance of the whole brief to be left out.
@@ -154,6 +155,7 @@ class Augmentation(Part):
     wish_for_things: Share = 0.0
     swap_place: Share = 0.0
     swap_thing: Share = 0.0
+    swap_trait: Share = 0.0
     drop_tag: Share = 0.0
     sparse_brief: Share = 0.0
     drop_brief: Share = 0.0
