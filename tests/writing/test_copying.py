@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fabula.story.sample import load_sample
 from fabula.story.trees import load_trees, own_trees, walk
-from fabula.writing.copying import WINDOW, Originals, known_words, sample_originals, words_of
+from fabula.writing.copying import (
+    WINDOW,
+    Guard,
+    Originals,
+    known_words,
+    sample_originals,
+    words_of,
+)
 
 LETTERS = st.lists(st.sampled_from("abcd"), min_size=0, max_size=40).map(" ".join)
 
@@ -30,6 +39,46 @@ def test_a_shared_run_over_the_limit_is_always_found(original: str, text: str, l
     assert run or true < least
     assert len(run.split()) >= min(true, least) or not run
     assert f" {run} " in f" {text} " or not run
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+@pytest.mark.parametrize("most", [WINDOW, 8, 11])
+def test_a_guarded_row_leaves_what_it_recites(cut: int, most: int) -> None:
+    """A model that knows one text by heart, in tokens that part its words or do not."""
+    original = "One evening the old king went alone to the quiet lake and never came home again."
+    pieces, tokens = sorted({original[i : i + cut] for i in range(0, len(original), cut)}), []
+    rest = original
+    while rest:
+        tokens.append(pieces.index(rest[:cut]))
+        rest = rest[cut:]
+    assert "".join(pieces[t] for t in tokens) == original
+    other = len(pieces)
+    pieces.append(" but")
+    guard = Guard(Originals.of([original]), 2, pieces.__getitem__, most)
+    written: list[int] = []
+    for token in tokens:
+        scores = np.zeros((2, len(pieces)), dtype=np.float32)
+        scores[:, token], scores[:, other] = 9, 5
+        guard.apply(scores)
+        chosen = int(scores[0].argmax())
+        assert scores[1].argmax() == token  # the other row has written nothing
+        written.append(chosen)
+        guard.append(0, chosen)
+        if chosen != token:
+            break
+    said = "".join(pieces[t] for t in written)
+    assert written[-1] == other
+    shared = longest(words_of(original), words_of(said))
+    assert most - 1 <= shared <= most
+
+
+def test_a_guard_lets_what_is_new_alone() -> None:
+    guard = Guard(Originals.of(["one two three four five six seven"]), 1, " {}".format, 6)
+    for token in range(30):
+        scores = np.zeros((1, 40), dtype=np.float32)
+        guard.apply(scores)
+        assert (scores == 0).all()
+        guard.append(0, token)
 
 
 def test_no_run_crosses_two_texts() -> None:

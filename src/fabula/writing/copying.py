@@ -1,9 +1,12 @@
 """Copied text: the longest run of words a passage shares with what the small model learnt from.
 
 The sample corpus and the story trees hold some four million different runs of `WINDOW` words. They
-are kept as a Bloom filter of one hash (Bloom 1970): a bit for each of 2^24 hash values. About one
-run in five that is nowhere in them seems to be; a longer run is taken for shared where all its
-windows seem to be, which happens to one of 11 words (6 windows) by chance once in 15,000.
+are kept as a Bloom filter of one hash (Bloom 1970): a bit for each of 2^25 hash values. About one
+run in nine that is nowhere in them seems to be; a longer run is taken for shared where all its
+windows seem to be, which happens to one of 11 words (6 windows) by chance once in 500,000.
+`Guard` keeps a run from growing while it is written: a token that would prolong it past the limit
+is not drawn (MemFree decoding; Ippolito et al. 2023, *Preventing generation of verbatim
+memorization in language models gives a false sense of privacy*).
 
 `python -m fabula.writing.originals` makes the file anew after the sample or a tree has changed.
 """
@@ -12,16 +15,20 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
 
+from fabula.engines.protocol import Scores
+
 WINDOW = 6
 """Words of a run that is looked up."""
-BITS = 24
+BITS = 25
+LIKELIEST = 48
+"""Tokens looked at: the sampler's cuts leave fewer."""
 FILE = "wordings.npz"
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 Bits = npt.NDArray[np.uint8]
@@ -77,6 +84,64 @@ class Originals:
             if run and run + WINDOW - 1 > best[1] - best[0]:
                 best = (at - run + 1, at + WINDOW)
         return " ".join(words[best[0] : best[1]]) if best[1] - best[0] >= least else ""
+
+    def ends_shared(self, words: Sequence[str]) -> bool:
+        """Whether the last `WINDOW` of some words are a run of the texts."""
+        if len(words) < WINDOW:
+            return False
+        value = _hash(words[-WINDOW:])
+        return bool(self.bits[value >> 3] >> (value & 7) & 1)
+
+
+class Guard:
+    """The runs of a batch of rows that are being written, none of which grows too long.
+
+    Args:
+        originals: what must not be copied.
+        rows: rows being written.
+        piece: text of a token.
+        most: words that a run may have, at least `WINDOW`.
+    """
+
+    def __init__(
+        self, originals: Originals, rows: int, piece: Callable[[int], str], most: int
+    ) -> None:
+        self.originals, self.piece, self.most = originals, piece, most
+        self.words: list[list[str]] = [[] for _ in range(rows)]
+        self.runs = [0] * rows
+        self.unfinished = [""] * rows
+
+    def append(self, row: int, token: int) -> None:
+        """Tell what was written in a row."""
+        text = self.unfinished[row] + self.piece(token)
+        words = words_of(text)
+        # The last word may go on in the next token.
+        self.unfinished[row] = words.pop() if words and text[-1].isalnum() else ""
+        for word in words:
+            self.words[row].append(word)
+            shared = self.originals.ends_shared(self.words[row])
+            self.runs[row] = max(self.runs[row] + 1, WINDOW) if shared else 0
+
+    def apply(self, scores: Scores) -> None:
+        """Keep the likeliest tokens from prolonging a run of `most` words, in place."""
+        for row in range(len(scores)):
+            run, written = self.runs[row], self.words[row]
+            if run + bool(self.unfinished[row]) < self.most:
+                continue
+            looked = min(LIKELIEST, len(scores[row]))
+            for token in np.argpartition(scores[row], -looked)[-looked:]:
+                if self._prolongs(row, int(token), run, written):
+                    scores[row, token] = -np.inf
+
+    def _prolongs(self, row: int, token: int, run: int, written: list[str]) -> bool:
+        text = self.unfinished[row] + self.piece(token)
+        ahead = list(written)
+        for word in words_of(text):
+            ahead.append(word)
+            run = max(run + 1, WINDOW) if self.originals.ends_shared(ahead) else 0
+            if run > self.most:
+                return True
+        return False
 
 
 def marked(windows: Iterable[Sequence[str]]) -> Bits:

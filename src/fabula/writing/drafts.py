@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fabula.engines.protocol import Scores
 from fabula.story.format import unescape, unescape_passage
+from fabula.writing.copying import Guard, sample_originals
 from fabula.writing.dry import Dry
 from fabula.writing.sampling import log_sum_exp, sample
 from fabula.writing.settings import WriterSettings
@@ -146,10 +147,12 @@ def draw(
     ]
     dry, worn = _dry(task, settings, rows), _worn(script, task, settings, rows)
     reciting = _reciting(script, task, settings, rows)
+    guard = Guard(sample_originals(), rows, script.piece, settings.copied_words)
     for draft in drafts:
         for token in draft.ids:
             dry.append(draft.row, token)
             worn.append(draft.row, token)
+            guard.append(draft.row, token)
             if reciting is not None:
                 reciting.append(draft.row, token)
     cuts = settings
@@ -165,6 +168,7 @@ def draw(
         dry.apply(guided)
         if reciting is not None:
             reciting.apply(guided)
+        guard.apply(guided)
         tokens = sample(guided, cuts, rng, worn.losses)
         norm = log_sum_exp(briefed)
         log_p = briefed[every, tokens] - norm
@@ -187,6 +191,7 @@ def draw(
                 draft.watched.append(places[row])
             dry.append(row, token)
             worn.append(row, token)
+            guard.append(row, token)
             if reciting is not None:
                 reciting.append(row, token)
             _look_for_end(draft, script, task)

@@ -266,13 +266,11 @@ class _Work:
             task = replace(task, strangers=strangers)
 
         def judge(draft: Draft) -> float:
-            fault = bool(_TAG.search(draft.text)) or self._copied(draft.text)
-            return score(features(draft, scene), self.settings.weights) - FAULT * fault
+            faults = bool(_TAG.search(draft.text)) + self._copied(draft.text, scene.before)
+            return score(features(draft, scene), self.settings.weights) - FAULT * faults
 
         pool = self.desk.candidates(opening, task, rows, wants, rng, judge)
         pool = [d for d in pool if not _TAG.search(d.text)] or pool
-        if not task.line:
-            pool = [d for d in pool if not self._copied(d.text)] or pool
         scores = [judge(draft) for draft in pool]
         best = max(range(len(pool)), key=lambda i: (scores[i], -i))
         order = sorted(range(len(pool)), key=lambda i: (-scores[i], i))
@@ -284,8 +282,11 @@ class _Work:
         self.desk.choose(pool[best], passage=not task.line)
         return pool[best]
 
-    def _copied(self, text: str) -> bool:
-        return bool(sample_originals().longest_run(text, self.settings.copied_words + 1))
+    def _copied(self, text: str, before: str) -> int:
+        """Words by which its longest copied run is too long, as the reader will see it."""
+        most = self.settings.copied_words
+        joined = self.standins.show(" ".join([*before.split()[-most:], text]))
+        return max(len(sample_originals().longest_run(joined, most + 1).split()) - most, 0)
 
     def _line(self) -> Task:
         return Task(line=True, closing=False, limit=self.settings.line_tokens)
