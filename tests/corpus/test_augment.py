@@ -28,7 +28,7 @@ from fabula.story.stock import PLACES, THINGS, TRAITS
 def gold(split: str = "train") -> list[Example]:
     return [
         Example(brief=s.brief, premise=s.premise, outline=s.outline, passages=s.passages)
-        for s in load_sample(split)  # type: ignore[arg-type]
+        for s in load_sample(split)[::4]  # type: ignore[arg-type]
     ]
 
 
@@ -54,7 +54,7 @@ def test_renaming_leaves_no_trace_of_the_old_name() -> None:
             assert not re.search(rf"\b{old}\b", everything(changed)), (old, new)
             words = re.findall(rf"\b{old}\b", example.text)
             assert len(words) <= changed.text.count(new)
-    assert renamed > 920  # most of the 920 training stories have a name to change
+    assert renamed > 920  # most stories have a name to change
 
 
 def test_renaming_keeps_the_pronouns() -> None:

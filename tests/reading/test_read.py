@@ -90,6 +90,7 @@ def test_a_first_person_narrator_is_named_by_those_who_speak_to_him() -> None:
         ("‘I am cold,’ he said. ‘I want my coat.’ He shook. She gave him hers.", "third"),
         ("You open the door. You know this house. Your hand shakes.", "second"),
         ("We sailed at dawn. Our ship was old. We sang to keep us awake.", "first"),
+        ("She went down the mine. The mine was deep. He held up a mine lamp.", "third"),
         ("The sun rose over the hill.", None),
         ("", None),
     ],

@@ -17,7 +17,7 @@ from fabula.writing.choice import (
     score,
     words_read,
 )
-from fabula.writing.drafts import Draft
+from fabula.writing.drafts import LONG, Draft
 from fabula.writing.settings import Weights
 from fabula.writing.wishes import Want
 
@@ -70,6 +70,8 @@ def test_every_weight_has_its_feature() -> None:
                 "before": "A clock. " * ENOUGH,
             },
         ),
+        ("She took the lamp.", "She went home.", {"before": "It was late. She went home. So."}),
+        ("She took the lamp.", "She lit the bell.", {"before": "There was an old bell."}),
         ("The stair was soft and cold.", "The stair was soft and soft.", {}),
         ("He saw her.", "He fif her.", {"lexicon": frozenset({"he", "saw", "her"})}),
     ],
@@ -102,11 +104,24 @@ def test_moods_follow_arc_and_ending() -> None:
     assert mood_of("A lovely, happy day!") > 0.4 > -0.4 > mood_of("A horrible murder.")
 
 
-def test_above_fluent_enough_nothing_is_gained() -> None:
-    dull, lively, broken = (draft("She went home.", log_p=p) for p in (-0.2, -1.0, -3.0))
-    found = [features(d, Scene(fluent=-1.2))["fluency"] for d in (dull, lively, broken)]
-    assert found == [-1.2, -1.2, -3.0]
-    assert features(dull, Scene())["fluency"] == pytest.approx(-0.2)
+def test_a_sentence_without_sense_shows_in_few_tokens() -> None:
+    whole = Draft(None, 0, 0, [], [-9.0, -1.0, -1.0, -1.0, -1.0, -1.0], fresh=1, text="A b c d e.")  # type: ignore[arg-type]
+    broken = Draft(None, 0, 0, [], [-9.0, -0.1, -0.1, -4.0, -0.1, -0.7], fresh=1, text="A b c d e.")  # type: ignore[arg-type]
+    sense, none = (features(d, Scene()) for d in (whole, broken))
+    assert sense["likelihood"] == pytest.approx(none["likelihood"])
+    assert sense["weakest"] > none["weakest"] == pytest.approx(-1.6)
+    long = Draft(None, 0, 0, [], [-1.0] * 3 * LONG, text="A b c d e.")  # type: ignore[arg-type]
+    assert features(long, Scene())["likelihood"] == -LONG
+
+
+def test_a_label_read_well_enough_gains_nothing_more() -> None:
+    west = "The sheriff rode his horse into the saloon, and the outlaw drew his gun at the ranch."
+    held = Scene(labels={"genre": "western", "ending": "sad"}, enough=-1.0, span=(0.0, 0.2))
+    found = features(draft(west), held)
+    assert found["reads_genre"] == -1.0
+    whole = features(draft(west), Scene(labels={"ending": "sad"}, span=(0.0, 1.0)))
+    early = features(draft(west), Scene(labels={"ending": "sad"}, span=(0.0, 0.2)))
+    assert early["reads_ending"] > whole["reads_ending"]
 
 
 def test_names_in_a_text() -> None:

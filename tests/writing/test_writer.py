@@ -122,7 +122,12 @@ def test_what_must_occur_is_put_in_where_no_candidate_has_it(engine: NgramEngine
             insertions=insertions,
             insertion_fall=3,
             weights=Weights(
-                fluency=1, due=1.5, reads_genre=0.4, reads_tone=0.4, reads_arc=0.4, reads_ending=0.4
+                likelihood=0.1,
+                due=1.5,
+                reads_genre=0.4,
+                reads_tone=0.4,
+                reads_arc=0.4,
+                reads_ending=0.4,
             ),
         )
         kept[insertions] = 0

@@ -3,8 +3,9 @@
 Features (larger is better; `Weights` has one weight for each):
 
 =============  =========  ==================================================================
-fluency        nats < 0   mean log-probability of its tokens given the brief; above what is
-                          fluent enough nothing is gained (`WriterSettings.fluent_enough`)
+likelihood     nats < 0   log-probability of its last sentence given all before it
+weakest        nats < 0   mean log-probability of the three unlikeliest tokens of its last sentence:
+                          where a sentence makes no sense, two or three tokens tell it
 gain           nats       how much likelier the brief makes a token (only under guidance)
 due            0, 1, ...  wishes due by now that it is the first to keep
 early          0, 1, ...  wishes due later that it keeps already
@@ -13,13 +14,17 @@ point_of_view  -1 to 0    -1 where it is told from another point of view than wi
 tense          -1 to 0    how far its tense is from the tense of the story so far
 arc            -2 to 0    distance of its valence (VADER) from the one wanted at this beat
 reads_genre    -4 to 0    log-chance that the story so far, with it, reads as the genre wished;
-                          its words are read where they will stand in the whole story
+                          its words are read where they will stand in the whole story; above what
+                          is enough nothing is gained (`WriterSettings.read_enough`)
 reads_tone     -4 to 0    the same of the tone
 reads_arc      -4 to 0    the same of the arc
-reads_ending   -4 to 0    the same of the ending
+reads_ending   -4 to 0    the same of the ending, times the square of how much is told by then:
+                          how a story ends is not for its beginning to say
 length         < 0        |log(words / words wanted)|, negative
 unfinished     -2 to 0    cut off, an open quotation, or no full stop at its end
 repetition     -1 to 0    share of its word 4-grams (in a line: pairs) that had occurred before
+dwelling       -3 to 0    content words of the sentence before its last that this says again
+echo           -3 to 0    sentences of three words and more that the story has said already
 stranger       -3 to 0    new capitalised names, where the brief has named its characters
 harping        -4 to 0    how often it says a wished word again, or where it was said enough, and
                           twice how often it says one thing twice ("a scarf and a scarf")
@@ -34,7 +39,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -111,7 +116,7 @@ class Scene:
         lexicon: words that may occur; None where the model is to be trusted with spelling.
         wished: words of the wishes (of things, places and traits), which a small model likes to
             say over and over.
-        fluent: mean log-probability of a token, nats, from which a candidate is fluent enough.
+        enough: log-chance of a label, nats, from which it is read well enough.
     """
 
     line: bool = False
@@ -130,7 +135,7 @@ class Scene:
     named: frozenset[str] | None = None
     lexicon: frozenset[str] | None = None
     wished: frozenset[str] = frozenset()
-    fluent: float = 0.0
+    enough: float = 0.0
     _grams: set[tuple[str, ...]] = field(default_factory=set)
     _said: Counter[str] = field(default_factory=Counter)
 
@@ -143,6 +148,11 @@ class Scene:
     def told(self) -> list[str]:
         """The words of what was told before, as the reading sees them."""
         return words_read(self.before)
+
+    @cached_property
+    def sentences(self) -> Counter[str]:
+        """The sentences that were said before, as `echoes` compares them."""
+        return Counter(_sayings(self.before))
 
     def harping(self, words: Sequence[str]) -> int:
         """How often a passage says a wished word again, or anew where it was said enough."""
@@ -234,6 +244,30 @@ def selfsame(text: str) -> int:
     return found
 
 
+def _sayings(text: str) -> Iterator[str]:
+    for sentence in split_sentences(text):
+        words = words_of(sentence)
+        if len(words) >= 3:
+            yield " ".join(words)
+
+
+def echoes(text: str, before: Mapping[str, int]) -> int:
+    """Sentences of three words and more that stand in the text twice, or stood before it."""
+    said = set(before)
+    found = 0
+    for saying in _sayings(text):
+        found += saying in said
+        said.add(saying)
+    return found
+
+
+def dwelling(text: str, before: str) -> int:
+    """Content words that the last sentence shares with the one before it."""
+    *earlier, last = split_sentences(text) or [""]
+    previous = earlier[-1:] or split_sentences(before)[-1:]
+    return len(content(last) & content(previous[0])) if previous else 0
+
+
 def features(draft: Draft, scene: Scene) -> dict[str, float]:
     """The features of one candidate, by the names of `Weights`."""
     text = draft.text
@@ -245,7 +279,8 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         repeated += gram in known
         known.add(gram)
     found = {
-        "fluency": min(draft.fluency, scene.fluent),
+        "likelihood": draft.likelihood,
+        "weakest": draft.weakest,
         "gain": draft.mean_gain,
         "due": float(sum(bool(w.found(text)) for w in scene.due)),
         "early": float(sum(bool(w.found(text)) for w in scene.later)),
@@ -267,12 +302,16 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         if draft.end == "sentence":
             end = start + (end - start) * min(1.0, len(words) / scene.usual)
         chances = log_chances([*scene.told, *words_read(text)], scene.labels, end)
-        found |= {f"reads_{label}": chance for label, chance in chances.items()}
+        found |= {f"reads_{label}": min(c, scene.enough) for label, c in chances.items()}
+        if "reads_ending" in found:
+            found["reads_ending"] *= end**2
     if scene.line:
         return found
     doubled = len(_DOUBLED.findall(text))
     found["harping"] = -float(min(scene.harping(words) + 2 * doubled, 4))
     found["selfsame"] = -float(min(selfsame(text), 3))
+    found["dwelling"] = -float(min(dwelling(text, scene.before), 3))
+    found["echo"] = -float(min(echoes(text, scene.sentences), 3))
     wanted = content(scene.summary)
     if wanted:
         found["follows"] = len(wanted & content(text)) / len(wanted)

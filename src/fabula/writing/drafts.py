@@ -22,6 +22,8 @@ from fabula.writing.worn import Worn
 
 End = Literal["open", "line", "sentence", "heading", "story", "limit"]
 MOST_GAIN = 2.0
+LONG = 24
+"""Tokens of a long sentence: a passage that was drawn whole weighs as one."""
 _HEADING = re.compile(r"(?:\A|\n)#")
 _BLANK_LINES = re.compile(r"\n{3,}")
 # A sentence ends at its mark, with the quotation mark that may close it.
@@ -100,6 +102,18 @@ class Draft:
     def fluency(self) -> float:
         """Mean log-probability of a token, nats."""
         log_p = self.log_p[self._weighed]
+        return float(np.mean(log_p)) if log_p else -20.0
+
+    @property
+    def likelihood(self) -> float:
+        """Log-probability of the last sentence, nats; of one longer than `LONG`, in proportion."""
+        log_p = self.log_p[self.fresh :]
+        return float(np.mean(log_p)) * min(len(log_p), LONG) if log_p else -20.0 * LONG
+
+    @property
+    def weakest(self) -> float:
+        """Mean log-probability of the three unlikeliest tokens of the last sentence, nats."""
+        log_p = sorted(self.log_p[self.fresh :])[:3]
         return float(np.mean(log_p)) if log_p else -20.0
 
     @property

@@ -25,25 +25,39 @@ class Weights(Model):
     Each feature is described, with its range, in `fabula.writing.choice`.
     """
 
-    fluency: float = 2.5
+    likelihood: float = 0.36
+    weakest: float = 0.4
     gain: float = 0.5
     due: float = 2.0
     early: float = 0.2
-    follows: float = 1.2
+    follows: float = 2.0
     point_of_view: float = 2.5
-    tense: float = 0.4
-    arc: float = 0.3
-    reads_genre: float = 2.5
-    reads_tone: float = 1.0
-    reads_arc: float = 1.0
+    tense: float = 1.0
+    arc: float = 0.5
+    reads_genre: float = 1.3
+    reads_tone: float = 0.5
+    reads_arc: float = 0.6
     reads_ending: float = 2.0
     length: float = 0.8
     unfinished: float = 1.5
-    repetition: float = 6.0
+    repetition: float = 3.0
+    dwelling: float = 0.7
+    echo: float = 2.0
     stranger: float = 0.5
     harping: float = 1.5
-    selfsame: float = 2.0
-    spelling: float = 8.0
+    selfsame: float = 4.0
+    spelling: float = 40.0
+
+
+PLAN_WEIGHTS = Weights(
+    likelihood=0.72,
+    repetition=6.0,
+    stranger=5.0,
+    reads_genre=2.5,
+    reads_tone=1.0,
+    reads_arc=1.5,
+    reads_ending=2.0,
+)
 
 
 class WriterSettings(Model):
@@ -84,10 +98,10 @@ class WriterSettings(Model):
         recited_words: words that a passage may share with a story tree before going on costs
             something (`fabula.writing.verbatim`).
         reciting_penalty: taken off the scores of words that would go on; 0 is off.
-        fluent_enough: mean log-probability of a token, nats, above which a candidate gains nothing:
-            the likeliest sentences are dull ones (Zhang et al. 2021, *Trading Off Diversity and
-            Quality in Natural Language Generation*); 0 is off.
-        weights: what the choice weighs.
+        read_enough: log-chance, nats, above which a label that is read gains nothing: a sentence
+            that only makes a western more of a western makes no sense, mostly; 0 is off.
+        weights: what the choice among passages and sentences weighs.
+        plan_weights: the same for premise and outline, which settle what kind of story it is.
     """
 
     beats: Annotated[
@@ -117,5 +131,6 @@ class WriterSettings(Model):
     copied_words: Annotated[int, Field(ge=8, le=10_000)] = 10
     recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
     reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
-    fluent_enough: Annotated[float, Field(ge=-20, le=0)] = 0.0
+    read_enough: Annotated[float, Field(ge=-4, le=0)] = -0.7
     weights: Weights = Weights()
+    plan_weights: Weights = PLAN_WEIGHTS

@@ -163,9 +163,7 @@ class _Work:
 
     def _premise(self) -> str:
         wants = spread(self.wished, 1)
-        scene = Scene(
-            line=True, later=wants, named=self._named(), fluent=self.settings.fluent_enough
-        )
+        scene = Scene(line=True, later=wants, named=self._named())
         draft = self._decide(f"{PREMISE_TAG}:", self._line(), "premise", 0, scene, ())
         text = self.standins.show(draft.text)
         self.tell(PremiseChosen(text))
@@ -197,7 +195,7 @@ class _Work:
                 span=self._span(number),
                 # Loading the lexicon would hold up the first words that the reader sees.
                 lexicon=self._lexicon() if number or premise else None,
-                fluent=self.settings.fluent_enough,
+                enough=self.settings.read_enough,
             )
             opening = ("" if number else OUTLINE_HEADING) + f"{name}:"
             draft = self._decide(opening, self._line(), f"outline: {name}", number, scene, due)
@@ -252,14 +250,19 @@ class _Work:
             named=self._named(summaries, before),
             lexicon=self._lexicon(),
             wished=self._wished_words(),
-            fluent=self.settings.fluent_enough,
+            enough=self.settings.read_enough,
         )
 
     def _decide(
         self, opening: str, task: Task, what: str, number: int, scene: Scene, wants: Sequence[Want]
     ) -> Draft:
         """Draw, choose, and remember what was not chosen."""
-        rows = self.settings.plans if task.line else self.settings.candidates
+        settings = self.settings
+        rows, weights = (
+            (settings.plans, settings.plan_weights)
+            if task.line
+            else (settings.candidates, settings.weights)
+        )
         rng = dice(self.seed, what, number)
         if scene.named is not None:
             strangers = [t for name, t in self.names.items() if name not in scene.named]
@@ -267,7 +270,7 @@ class _Work:
 
         def judge(draft: Draft) -> float:
             faults = bool(_TAG.search(draft.text)) + self._copied(draft.text, scene.before)
-            return score(features(draft, scene), self.settings.weights) - FAULT * faults
+            return score(features(draft, scene), weights) - FAULT * faults
 
         pool = self.desk.candidates(opening, task, rows, wants, rng, judge)
         pool = [d for d in pool if not _TAG.search(d.text)] or pool
