@@ -119,6 +119,8 @@ def main() -> None:
             by_feature.append(found)
             if number % 50 == 0:
                 sys.stderr.write(f"{kind}: {number} places\n")
+        if not rows:
+            continue
         taken = [p for s in stories for p in s["places"] if "taken" in p]
         print(f"\n{len(rows)} {kind} of {len(stories)} stories")
         print(f"  {'score':14} {agreement(rows)}")

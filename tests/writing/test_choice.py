@@ -105,8 +105,8 @@ def test_moods_follow_arc_and_ending() -> None:
 
 
 def test_a_sentence_without_sense_shows_in_few_tokens() -> None:
-    whole = Draft(None, 0, 0, [], [-9.0, -1.0, -1.0, -1.0, -1.0, -1.0], fresh=1, text="A b c d e.")  # type: ignore[arg-type]
-    broken = Draft(None, 0, 0, [], [-9.0, -0.1, -0.1, -4.0, -0.1, -0.7], fresh=1, text="A b c d e.")  # type: ignore[arg-type]
+    whole = Draft(None, 0, 0, [], [-9.0, -1.0, -1.0, -1.0, -1.0, -1.0], since=1, text="A b c d e.")  # type: ignore[arg-type]
+    broken = Draft(None, 0, 0, [], [-9.0, -0.1, -0.1, -4.0, -0.1, -0.7], since=1, text="A b c d e.")  # type: ignore[arg-type]
     sense, none = (features(d, Scene()) for d in (whole, broken))
     assert sense["likelihood"] == pytest.approx(none["likelihood"])
     assert sense["weakest"] > none["weakest"] == pytest.approx(-1.6)

@@ -63,6 +63,22 @@ def test_scores_after_forks_are_the_engines(engine: NgramEngine, seed: int) -> N
         assert len(draft.gain) == len(draft.ids)
 
 
+def test_what_ends_at_once_weighs_by_its_last_sentence(engine: NgramEngine) -> None:
+    """Or the few sure tokens of the next heading would stand against a whole sentence."""
+    at_once = later = 0
+    for seed in range(8):
+        for draft in composed(engine, seed, 1.0)[0]:
+            drawn = engine.decode(draft.ids[draft.fresh :]).partition("#")[0].strip()
+            said = engine.decode(draft.ids[draft.since :]).partition("#")[0].strip()
+            assert said
+            assert draft.text.endswith(said) or draft.end == "limit"  # cut off
+            assert (draft.since < draft.fresh) == (not drawn)
+            at_once += not drawn
+            later += bool(drawn)
+    assert at_once
+    assert later
+
+
 def test_a_passage_ends_by_its_limit(engine: NgramEngine) -> None:
     for draft in composed(engine, 1, 1.0, limit=40)[0]:
         assert len(draft.ids) <= 40

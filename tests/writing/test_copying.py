@@ -72,6 +72,30 @@ def test_a_guarded_row_leaves_what_it_recites(cut: int, most: int) -> None:
     assert most - 1 <= shared <= most
 
 
+def test_what_is_too_long_already_may_end() -> None:
+    """A phrase that was put in prolongs a run unasked; what follows must not be noise."""
+    original = "one two three four five six seven eight nine ten eleven twelve"
+    pieces = [f" {word}" for word in original.split()] + [".", ",", " and", "\n"]
+    for forced in range(8, 12):
+        guard = Guard(Originals.of([original]), 1, pieces.__getitem__, 8)
+        for token in range(forced):
+            guard.append(0, token)
+        scores = np.zeros((1, len(pieces)), dtype=np.float32)
+        guard.apply(scores)
+        assert np.flatnonzero(np.isinf(scores[0])).tolist() == [forced]
+
+
+def test_a_guard_knows_words_with_apostrophes() -> None:
+    original = "he came home at six o'clock and did not say a word"
+    pieces = ["he came home at six", " o", "'", "clock", " and did not", " say", " run"]
+    guard = Guard(Originals.of([original]), 1, pieces.__getitem__, 9)
+    for token in range(5):
+        guard.append(0, token)
+    scores = np.zeros((1, len(pieces)), dtype=np.float32)
+    guard.apply(scores)
+    assert np.flatnonzero(np.isinf(scores[0])).tolist() == [5]
+
+
 def test_a_guard_lets_what_is_new_alone() -> None:
     guard = Guard(Originals.of(["one two three four five six seven"]), 1, " {}".format, 6)
     for token in range(30):

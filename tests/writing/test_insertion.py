@@ -5,7 +5,7 @@ import pytest
 from ngram import NgramEngine
 
 from fabula.story import Brief
-from fabula.writing.drafts import Task, draw
+from fabula.writing.drafts import LONG, Task, draw
 from fabula.writing.insertion import forms, insert, places, watch
 from fabula.writing.sampling import dice
 from fabula.writing.settings import WriterSettings
@@ -42,6 +42,9 @@ def test_what_is_inserted_is_there_and_its_scores_are_the_engines(
         prefix = draft.sheet.briefed.texts[draft.row][: draft.start]
         expected = engine.log_probabilities(prefix, [draft.ids])[0]
         assert draft.log_p[: len(draft.ids)] == pytest.approx(expected.tolist(), abs=1e-3)
+        # The phrase is weighed too, or it would be free.
+        mean = float(np.mean(draft.log_p))
+        assert draft.likelihood == pytest.approx(mean * min(len(draft.log_p), LONG))
 
 
 def test_the_likeliest_places_come_first(engine: NgramEngine) -> None:

@@ -18,6 +18,7 @@ from fabula.story import (
     parse_completion,
     render_completion,
 )
+from fabula.story.sample import load_sample
 from fabula.writing import (
     BeatPlanned,
     Event,
@@ -30,6 +31,7 @@ from fabula.writing import (
 from fabula.writing.copying import words_of
 from fabula.writing.settings import Weights
 from fabula.writing.standins import KnownNames
+from fabula.writing.writer import _Work
 
 BRIEF = Brief(
     characters=[Character(name="Mara", traits=["shy"]), Character(name="Oke", role="ally")],
@@ -122,7 +124,8 @@ def test_what_must_occur_is_put_in_where_no_candidate_has_it(engine: NgramEngine
             insertions=insertions,
             insertion_fall=3,
             weights=Weights(
-                likelihood=0.1,
+                likelihood=0.02,
+                weakest=0.02,
                 due=1.5,
                 reads_genre=0.4,
                 reads_tone=0.4,
@@ -173,7 +176,8 @@ def test_bad_seeds_and_empty_briefs_are_refused(engine: NgramEngine, seed: int) 
 
 def test_stand_ins_are_put_back_everywhere(engine: NgramEngine) -> None:
     # However badly a trigram model goes on after a name it never saw.
-    easy = {"insertion_fall": 20, "by_sentence": False}
+    weights = Weights(likelihood=0.02, weakest=0.02)
+    easy = {"insertion_fall": 20, "by_sentence": False, "weights": weights}
     writer = Writer(engine, QUICK.model_copy(update=easy))
     writer.names = KnownNames(female=["Pema", "Ines"], neutral=["Wren"])
     brief = Brief(
@@ -189,6 +193,29 @@ def test_stand_ins_are_put_back_everywhere(engine: NgramEngine) -> None:
     assert not {"Pema", "Ines"} & set(whole.replace('"', " ").replace("'", " ").split())
     assert story.receipt is not None
     assert next(w for w in story.receipt.wishes if w.wish == "character 1").kept
+
+
+def test_runs_are_looked_for_across_passages_and_as_the_reader_sees_them() -> None:
+    original = next(s for s in load_sample("train") if s.id == "a-001").text.split()
+    brief = Brief(characters=[Character(name="Mara Smith")], genre="western")
+    writer = Writer(trigram(), QUICK)
+    work = _Work(writer, brief, 0, lambda event: None, None)
+    known = 12
+    before, text = " ".join(original[: known // 2]), " ".join(original[known // 2 : known])
+    assert not work._copied(text, "Nothing of it.")
+    assert work._copied(text, before) == len(words_of(f"{before} {text}")) - 10 > 0
+
+
+def test_lines_and_passages_have_their_own_weights(engine: NgramEngine) -> None:
+    as_is = Writer(engine, QUICK).write(BRIEF, 5)
+    changed = QUICK.plan_weights.model_copy(update={"likelihood": -5.0})
+    other = Writer(engine, QUICK.model_copy(update={"plan_weights": changed})).write(BRIEF, 5)
+    assert other.outline != as_is.outline
+    told = Writer(engine, QUICK.model_copy(update={"weights": Weights(likelihood=-5.0)})).write(
+        BRIEF, 5
+    )
+    assert told.outline == as_is.outline
+    assert told.text != as_is.text
 
 
 HOSTILE = [

@@ -14,13 +14,12 @@ from collections.abc import Callable
 from fabula.corpus.names import GENDER, POOLS, TITLES
 from fabula.story import Beat, Brief, Outline, Passage
 from fabula.story.brief import Model
-from fabula.story.stock import PLACES, QUALITIES, THINGS, TRAITS
+from fabula.story.stock import PLACES, QUALITIES, THINGS, TRAITS, article
 
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
 _HE = re.compile(r"\b(?:he|him|his|himself)\b", re.IGNORECASE)
 _SHE = re.compile(r"\b(?:she|her|hers|herself)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\"]*")
-VOWELS = "aeiouAEIOU"
 
 
 class Example(Model):
@@ -138,12 +137,10 @@ def _swap_word(example: Example, old: str, new: str, *, noun: bool = True) -> Ex
     pattern = re.compile(rf"\b((?:an?|An?) )?({re.escape(old)}){plural}\b", re.IGNORECASE)
 
     def one(match: re.Match[str]) -> str:
-        article, word = match[1] or "", new[0].upper() + new[1:] if match[2][0].isupper() else new
-        if article:
-            article = article[0] + ("n " if new[0] in VOWELS else " ")
+        word = new[0].upper() + new[1:] if match[2][0].isupper() else new
         if match[3]:
             word += "es" if new.endswith(("s", "sh", "ch", "x")) else "s"
-        return article + word
+        return match[1][0] + article(new)[1:] + " " + word if match[1] else word
 
     return _map_text(example, lambda s: pattern.sub(one, s))
 
@@ -163,7 +160,7 @@ def swap_place(example: Example, rng: random.Random) -> Example:
 def swap_thing(example: Example, rng: random.Random) -> Example:
     """Change one wanted thing ("a red ball") for another, wherever its noun stands.
 
-    What quality it has ("red") changes as often as not.
+    What quality it has ("red") changes as often as not, if nothing else is called so.
     """
     for phrase in rng.sample(example.brief.must_include, len(example.brief.must_include)):
         *before, head = phrase.lower().split()
@@ -174,18 +171,21 @@ def swap_thing(example: Example, rng: random.Random) -> Example:
         if not others:
             return example
         new = rng.choice(others)
-        if before and before[-1] in QUALITIES and rng.random() < 0.5:
-            quality = rng.choice([q for q in QUALITIES if q != new])
-            example = _swap_word(example, f"{before[-1]} {head}", f"{quality} {new}")
+        had = before[-1] if before else ""
+        alone = had in QUALITIES and text.count(had) == text.count(f"{had} {head}")
+        if alone and rng.random() < 0.5:
+            quality = rng.choice([q for q in QUALITIES if q not in (new, head)])
+            example = _swap_word(example, f"{had} {head}", f"{quality} {new}")
         return _swap_word(example, head, new)
     return example
 
 
 _SAID_OF_THINGS = frozenset(
-    "bright calm cold fierce firm funny gentle kind loud merry mild quick quiet sad serious silent "
-    "sly strict strong tender tidy tough wild".split()
+    "bright calm cold cunning determined fierce firm frightened funny gentle gloomy hungry kind "
+    "lonely loud merry mild patient quick quiet rash sad serious silent sly stern strict strong "
+    "tender tidy tough vain wild worried".split()
 )
-"""Traits that nights, voices and soup have too; "kind" is a noun besides."""
+"""Traits that nights, voices and soup have too, or that are other words besides."""
 
 
 def swap_trait(example: Example, rng: random.Random) -> Example:

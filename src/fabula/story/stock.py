@@ -133,9 +133,17 @@ _PLACE_TAILS = tuple(
 )
 
 
+_SILENT = ("honest", "hour", "heir", "honour")
+
+
+def article(word: str) -> str:
+    """'a' or 'an', as it stands before a word in lower case."""
+    return "an" if word[0] in "aeiou" or word.startswith(_SILENT) else "a"
+
+
 def with_article(noun: str) -> str:
-    """'a' or 'an' before a noun."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    """A noun with 'a' or 'an' before it."""
+    return f"{article(noun)} {noun}"
 
 
 def any_place(rng: random.Random) -> str:

@@ -28,8 +28,10 @@ WINDOW = 6
 """Words of a run that is looked up."""
 BITS = 25
 LIKELIEST = 48
-"""Tokens looked at: the sampler's cuts leave fewer."""
+"""Tokens looked at: the cuts of the writer's own settings hardly ever leave more."""
 FILE = "wordings.npz"
+# A word that the next token may go on with: "won", "won'".
+_OPEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*['’]?\Z")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 Bits = npt.NDArray[np.uint8]
 
@@ -114,34 +116,33 @@ class Guard:
     def append(self, row: int, token: int) -> None:
         """Tell what was written in a row."""
         text = self.unfinished[row] + self.piece(token)
-        words = words_of(text)
-        # The last word may go on in the next token.
-        self.unfinished[row] = words.pop() if words and text[-1].isalnum() else ""
-        for word in words:
-            self.words[row].append(word)
-            shared = self.originals.ends_shared(self.words[row])
-            self.runs[row] = max(self.runs[row] + 1, WINDOW) if shared else 0
+        going_on = _OPEN.search(text)
+        self.unfinished[row] = going_on[0] if going_on else ""
+        finished = words_of(text[: going_on.start()] if going_on else text)
+        self.runs[row] = self._run(row, finished)
+        self.words[row] += finished
 
     def apply(self, scores: Scores) -> None:
         """Keep the likeliest tokens from prolonging a run of `most` words, in place."""
         for row in range(len(scores)):
-            run, written = self.runs[row], self.words[row]
-            if run + bool(self.unfinished[row]) < self.most:
+            unfinished = words_of(self.unfinished[row])
+            if self.runs[row] + len(unfinished) < self.most:
                 continue
+            # What is too long already (a phrase that was put in) may still end.
+            longest = max(self.most, self.runs[row], self._run(row, unfinished))
             looked = min(LIKELIEST, len(scores[row]))
             for token in np.argpartition(scores[row], -looked)[-looked:]:
-                if self._prolongs(row, int(token), run, written):
+                ahead = words_of(self.unfinished[row] + self.piece(int(token)))
+                if self._run(row, ahead) > longest:
                     scores[row, token] = -np.inf
 
-    def _prolongs(self, row: int, token: int, run: int, written: list[str]) -> bool:
-        text = self.unfinished[row] + self.piece(token)
-        ahead = list(written)
-        for word in words_of(text):
-            ahead.append(word)
-            run = max(run + 1, WINDOW) if self.originals.ends_shared(ahead) else 0
-            if run > self.most:
-                return True
-        return False
+    def _run(self, row: int, more: Sequence[str]) -> int:
+        """Words of the run with which a row would end after some more words."""
+        run, words = self.runs[row], list(self.words[row][1 - WINDOW :])
+        for word in more:
+            words.append(word)
+            run = max(run + 1, WINDOW) if self.originals.ends_shared(words) else 0
+        return run
 
 
 def marked(windows: Iterable[Sequence[str]]) -> Bits:

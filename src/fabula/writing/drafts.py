@@ -22,7 +22,7 @@ from fabula.writing.worn import Worn
 
 End = Literal["open", "line", "sentence", "heading", "story", "limit"]
 MOST_GAIN = 2.0
-LONG = 24
+LONG = 16
 """Tokens of a long sentence: a passage that was drawn whole weighs as one."""
 _HEADING = re.compile(r"(?:\A|\n)#")
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -75,6 +75,8 @@ class Draft:
         kept: the text as it stands in the document, before its closing newline.
         end: how it ended; "sentence": it waits there to go on.
         fresh: tokens before the sentence that was drawn last.
+        since: tokens before the last sentence, the drawn one or, where none was drawn and the
+            passage ended at once, the one before it; 0 where a phrase was put in.
         inserted: the phrase that was put in, if any.
         passed_over: sentences before its end that others were preferred to.
     """
@@ -90,6 +92,7 @@ class Draft:
     kept: str = ""
     end: End = "open"
     fresh: int = 0
+    since: int = 0
     inserted: str | None = None
     passed_over: list[str] = field(default_factory=list)
 
@@ -107,13 +110,13 @@ class Draft:
     @property
     def likelihood(self) -> float:
         """Log-probability of the last sentence, nats; of one longer than `LONG`, in proportion."""
-        log_p = self.log_p[self.fresh :]
+        log_p = self.log_p[self.since :]
         return float(np.mean(log_p)) * min(len(log_p), LONG) if log_p else -20.0 * LONG
 
     @property
     def weakest(self) -> float:
         """Mean log-probability of the three unlikeliest tokens of the last sentence, nats."""
-        log_p = sorted(self.log_p[self.fresh :])[:3]
+        log_p = sorted(self.log_p[self.since :])[:3]
         return float(np.mean(log_p)) if log_p else -20.0
 
     @property
@@ -155,6 +158,7 @@ def draw(
             list(begun.gain) if begun else [],
             list(begun.watched) if begun else [],
             fresh=len(begun.ids) if begun else 0,
+            since=begun.fresh if begun else 0,
             inserted=begun.inserted if begun else None,
         )
         for row in range(rows)
@@ -328,6 +332,10 @@ def _look_for_pause(draft: Draft, script: Script) -> None:
 def _finish(draft: Draft, script: Script, end: End, line: bool) -> None:
     """Read the text off a draft that has ended."""
     draft.end = end
+    if draft.inserted is not None:
+        draft.since = 0
+    elif script.engine.decode(draft.ids[draft.fresh :]).partition("#")[0].strip():
+        draft.since = draft.fresh
     text = script.engine.decode(draft.ids)
     if end == "line":
         text = text.partition("\n")[0]

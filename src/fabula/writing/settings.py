@@ -28,7 +28,7 @@ class Weights(Model):
     likelihood: float = 0.36
     weakest: float = 0.4
     gain: float = 0.5
-    due: float = 2.0
+    due: float = 5.0
     early: float = 0.2
     follows: float = 2.0
     point_of_view: float = 2.5
@@ -51,6 +51,7 @@ class Weights(Model):
 
 PLAN_WEIGHTS = Weights(
     likelihood=0.72,
+    due=2.0,
     repetition=6.0,
     stranger=5.0,
     reads_genre=2.5,

@@ -55,7 +55,7 @@ from fabula.writing.wishes import Want, missing, spread
 Listener = Callable[[Event], None]
 # How the words of the sample corpus's training stories spread over Freytag's beats.
 SHARES = dict(zip(FREYTAG, (0.17, 0.24, 0.22, 0.17, 0.20), strict=True))
-FAULT = 20.0
+FAULT = 1000.0
 """Taken off the score of a sentence that forges a tag or copies."""
 MOST_SUMMARY = 1_000
 # Guidance may drive a small model to write the brief's own tags into the text.
@@ -193,8 +193,7 @@ class _Work:
                 named=self._named(self.standins.hide(premise or ""), before),
                 labels=labels_wanted(self.seen),
                 span=self._span(number),
-                # Loading the lexicon would hold up the first words that the reader sees.
-                lexicon=self._lexicon() if number or premise else None,
+                lexicon=self._lexicon(),
                 enough=self.settings.read_enough,
             )
             opening = ("" if number else OUTLINE_HEADING) + f"{name}:"
@@ -287,8 +286,9 @@ class _Work:
 
     def _copied(self, text: str, before: str) -> int:
         """Words by which its longest copied run is too long, as the reader will see it."""
-        most = self.settings.copied_words
-        joined = self.standins.show(" ".join([*before.split()[-most:], text]))
+        most, said = self.settings.copied_words, set[str]()
+        tail = self.standins.show(before, said).split()[-most:]
+        joined = " ".join([*tail, self.standins.show(text, said)])
         return max(len(sample_originals().longest_run(joined, most + 1).split()) - most, 0)
 
     def _line(self) -> Task:
