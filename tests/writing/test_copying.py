@@ -116,9 +116,10 @@ def test_a_sample_story_is_recognised_and_a_new_one_is_not() -> None:
         words = words_of(story.text)
         assert len(sample_originals().longest_run(story.text, 12).split()) >= len(words)
         assert known_words() >= set(words)
-        # The same words in another order are another text.
+        # The same words in another order are another text; of 14 words, 9 windows would have to
+        # seem known by chance.
         random.Random(0).shuffle(words)
-        assert sample_originals().longest_run(" ".join(words), 12) == ""
+        assert sample_originals().longest_run(" ".join(words), 14) == ""
 
 
 def test_a_walk_through_a_tree_is_recognised_between_its_slots() -> None:
