@@ -28,13 +28,13 @@ class Weights(Model):
     likelihood: float = 0.36
     weakest: float = 0.4
     gain: float = 0.5
-    due: float = 5.0
+    due: float = 8.0
     early: float = 0.2
     follows: float = 2.0
     point_of_view: float = 2.5
     tense: float = 1.0
     arc: float = 0.5
-    reads_genre: float = 1.3
+    reads_genre: float = 2.0
     reads_tone: float = 0.5
     reads_arc: float = 0.6
     reads_ending: float = 2.0
