@@ -23,9 +23,9 @@ from fabula.engines import open_engine
 from fabula.story import Beat, Brief, Outline, Passage, render_outline, render_passage
 from fabula.story.format import OUTLINE_HEADING, heading
 from fabula.writing import Writer, WriterSettings
-from fabula.writing.choice import Scene, features, labels_wanted, score
+from fabula.writing.choice import Scene, features, score
 from fabula.writing.drafts import Draft
-from fabula.writing.wishes import missing, spread
+from fabula.writing.wishes import spread
 from fabula.writing.writer import _Work
 
 PLACES = Path(__file__).with_name("choices.jsonl")
@@ -49,19 +49,7 @@ class Story:
         number, work = place["beat"], self.work
         if self.row["kind"] == "lines":
             told = self.outline.beats[:number]
-            before = "\n".join(b.summary for b in told)
-            wants = missing(spread(work.wished, len(self.settings.beats)), before)
-            scene = Scene(
-                line=True,
-                due=[w for w in wants if w.due <= number],
-                later=[w for w in wants if w.due > number],
-                before=before,
-                named=work._named("", before),
-                labels=labels_wanted(work.seen),
-                span=work._span(number),
-                lexicon=work._lexicon(),
-                enough=self.settings.read_enough,
-            )
+            scene = work._line_scene(number, told, spread(work.wished, len(self.settings.beats)))
             done = render_outline(Outline(beats=told)) if told else OUTLINE_HEADING
             return f"{done}{self.settings.beats[number]}:", scene, place["candidates"]
         told = self.row["passages"][:number]

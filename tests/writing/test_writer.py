@@ -202,8 +202,8 @@ def test_runs_are_looked_for_across_passages_and_as_the_reader_sees_them() -> No
     work = _Work(writer, brief, 0, lambda event: None, None)
     known = 12
     before, text = " ".join(original[: known // 2]), " ".join(original[known // 2 : known])
-    assert not work._copied(text, "Nothing of it.")
-    assert work._copied(text, before) == len(words_of(f"{before} {text}")) - 10 > 0
+    assert not work._copied_after("Nothing of it.")(text)
+    assert work._copied_after(before)(text) == len(words_of(f"{before} {text}")) - 10 > 0
 
 
 def test_lines_and_passages_have_their_own_weights(engine: NgramEngine) -> None:

@@ -39,7 +39,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -150,9 +150,14 @@ class Scene:
         return words_read(self.before)
 
     @cached_property
-    def sentences(self) -> Counter[str]:
-        """The sentences that were said before, as `echoes` compares them."""
-        return Counter(_sayings(self.before))
+    def sentences(self) -> list[str]:
+        """The sentences that were said before."""
+        return split_sentences(self.before)
+
+    @cached_property
+    def sayings(self) -> frozenset[str]:
+        """The same, as `echoes` compares them."""
+        return frozenset(_sayings(self.sentences))
 
     def harping(self, words: Sequence[str]) -> int:
         """How often a passage says a wished word again, or anew where it was said enough."""
@@ -244,28 +249,27 @@ def selfsame(text: str) -> int:
     return found
 
 
-def _sayings(text: str) -> Iterator[str]:
-    for sentence in split_sentences(text):
+def _sayings(sentences: Sequence[str]) -> Iterator[str]:
+    for sentence in sentences:
         words = words_of(sentence)
         if len(words) >= 3:
             yield " ".join(words)
 
 
-def echoes(text: str, before: Mapping[str, int]) -> int:
-    """Sentences of three words and more that stand in the text twice, or stood before it."""
+def echoes(sentences: Sequence[str], before: Set[str]) -> int:
+    """Sentences of three words and more that come twice, or were said before (`Scene.sayings`)."""
     said = set(before)
     found = 0
-    for saying in _sayings(text):
+    for saying in _sayings(sentences):
         found += saying in said
         said.add(saying)
     return found
 
 
-def dwelling(text: str, before: str) -> int:
+def dwelling(sentences: Sequence[str], before: Sequence[str]) -> int:
     """Content words that the last sentence shares with the one before it."""
-    *earlier, last = split_sentences(text) or [""]
-    previous = earlier[-1:] or split_sentences(before)[-1:]
-    return len(content(last) & content(previous[0])) if previous else 0
+    *previous, last = [*before[-1:], *sentences][-2:] or [""]
+    return len(content(last) & content(previous[0])) if previous and sentences else 0
 
 
 def features(draft: Draft, scene: Scene) -> dict[str, float]:
@@ -310,8 +314,9 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
     doubled = len(_DOUBLED.findall(text))
     found["harping"] = -float(min(scene.harping(words) + 2 * doubled, 4))
     found["selfsame"] = -float(min(selfsame(text), 3))
-    found["dwelling"] = -float(min(dwelling(text, scene.before), 3))
-    found["echo"] = -float(min(echoes(text, scene.sentences), 3))
+    sentences = split_sentences(text)
+    found["dwelling"] = -float(min(dwelling(sentences, scene.sentences), 3))
+    found["echo"] = -float(min(echoes(sentences, scene.sayings), 3))
     wanted = content(scene.summary)
     if wanted:
         found["follows"] = len(wanted & content(text)) / len(wanted)

@@ -41,6 +41,14 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower().replace("’", "'"))
 
 
+def finished_words(text: str) -> tuple[list[str], str]:
+    """(the finished words of a text that is being written, the word that may still go on)."""
+    going_on = _OPEN.search(text)
+    if going_on is None:
+        return words_of(text), ""
+    return words_of(text[: going_on.start()]), going_on[0]
+
+
 def windows_of(words: Sequence[str]) -> Iterator[Sequence[str]]:
     """All runs of `WINDOW` words, in order."""
     return (words[i : i + WINDOW] for i in range(len(words) - WINDOW + 1))
@@ -81,17 +89,17 @@ class Originals:
         words = words_of(text)
         best, run = (0, 0), 0
         for at, window in enumerate(windows_of(words)):
-            value = _hash(window)
-            run = run + 1 if self.bits[value >> 3] >> (value & 7) & 1 else 0
+            run = run + 1 if self._known(window) else 0
             if run and run + WINDOW - 1 > best[1] - best[0]:
                 best = (at - run + 1, at + WINDOW)
         return " ".join(words[best[0] : best[1]]) if best[1] - best[0] >= least else ""
 
     def ends_shared(self, words: Sequence[str]) -> bool:
         """Whether the last `WINDOW` of some words are a run of the texts."""
-        if len(words) < WINDOW:
-            return False
-        value = _hash(words[-WINDOW:])
+        return len(words) >= WINDOW and self._known(words[-WINDOW:])
+
+    def _known(self, window: Sequence[str]) -> bool:
+        value = _hash(window)
         return bool(self.bits[value >> 3] >> (value & 7) & 1)
 
 
@@ -115,10 +123,7 @@ class Guard:
 
     def append(self, row: int, token: int) -> None:
         """Tell what was written in a row."""
-        text = self.unfinished[row] + self.piece(token)
-        going_on = _OPEN.search(text)
-        self.unfinished[row] = going_on[0] if going_on else ""
-        finished = words_of(text[: going_on.start()] if going_on else text)
+        finished, self.unfinished[row] = finished_words(self.unfinished[row] + self.piece(token))
         self.runs[row] = self._run(row, finished)
         self.words[row] += finished
 

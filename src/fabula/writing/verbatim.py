@@ -18,7 +18,7 @@ import numpy as np
 
 from fabula.engines.protocol import Scores
 from fabula.story.trees import CHOICE, SLOT, Tree, load_trees, own_trees
-from fabula.writing.copying import words_of
+from fabula.writing.copying import finished_words, words_of
 
 _GAP = "\0"
 Runs = Mapping[int, int]
@@ -149,14 +149,8 @@ class Reciting:
 
     def append(self, row: int, token: int) -> None:
         """Tell what was written in a row."""
-        text = self.unfinished[row] + self.piece(token)
-        words = words_of(text)
-        if words and text[-1].isalnum():
-            # Its last word may go on in the next token.
-            self.unfinished[row] = words.pop()
-        else:
-            self.unfinished[row] = ""
-        for word in words:
+        finished, self.unfinished[row] = finished_words(self.unfinished[row] + self.piece(token))
+        for word in finished:
             self._finish(row, word)
 
     def _finish(self, row: int, word: str) -> None:
@@ -166,10 +160,10 @@ class Reciting:
     def apply(self, scores: Scores) -> None:
         """Take the penalty off tokens that would continue a long run, in place."""
         for row in range(len(scores)):
-            runs, word = self.runs[row], self.unfinished[row]
+            runs, unfinished = self.runs[row], words_of(self.unfinished[row])
             if max(runs.values(), default=0) < self.least - 1:
                 continue
-            if word:
+            for word in unfinished:
                 runs = self.wordings.go_on(runs, self.before[row], word)
             tokens = {
                 t for w in self.wordings.next_words(runs, self.least) for t in self.openers(w)

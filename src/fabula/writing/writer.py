@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -182,27 +183,34 @@ class _Work:
         shown: list[Beat] = []
         said: set[str] = set()
         for number, name in enumerate(self.beats):
-            before = "\n".join(b.summary for b in told)
-            open_wants = missing(wants, before)
-            due = [w for w in open_wants if w.due <= number]
-            scene = Scene(
-                line=True,
-                due=due,
-                later=[w for w in open_wants if w.due > number],
-                before=before,
-                named=self._named(self.standins.hide(premise or ""), before),
-                labels=labels_wanted(self.seen),
-                span=self._span(number),
-                lexicon=self._lexicon(),
-                enough=self.settings.read_enough,
-            )
+            scene = self._line_scene(number, told, wants, self.standins.hide(premise or ""))
             opening = ("" if number else OUTLINE_HEADING) + f"{name}:"
-            draft = self._decide(opening, self._line(), f"outline: {name}", number, scene, due)
+            draft = self._decide(
+                opening, self._line(), f"outline: {name}", number, scene, scene.due
+            )
             summary = draft.text[:MOST_SUMMARY]
             told.append(Beat(beat=name, summary=summary))
             shown.append(Beat(beat=name, summary=self.standins.show(summary, said)))
             self.tell(BeatPlanned(number, name, shown[-1].summary))
         return Outline(beats=told), Outline(beats=shown)
+
+    def _line_scene(
+        self, number: int, told: Sequence[Beat], wants: Sequence[Want], premise: str = ""
+    ) -> Scene:
+        """What a line of the outline is held against; the premise as the model sees it."""
+        before = "\n".join(b.summary for b in told)
+        open_wants = missing(wants, before)
+        return Scene(
+            line=True,
+            due=[w for w in open_wants if w.due <= number],
+            later=[w for w in open_wants if w.due > number],
+            before=before,
+            named=self._named(premise, before),
+            labels=labels_wanted(self.seen),
+            span=self._span(number),
+            lexicon=self.lexicon,
+            enough=self.settings.read_enough,
+        )
 
     def _passages(self, outline: Outline) -> list[Passage]:
         wants = spread(self.wished, len(self.beats), outline)
@@ -247,7 +255,7 @@ class _Work:
             words=words,
             before=before,
             named=self._named(summaries, before),
-            lexicon=self._lexicon(),
+            lexicon=self.lexicon,
             wished=self._wished_words(),
             enough=self.settings.read_enough,
         )
@@ -267,8 +275,10 @@ class _Work:
             strangers = [t for name, t in self.names.items() if name not in scene.named]
             task = replace(task, strangers=strangers)
 
+        copied = self._copied_after(scene.before)
+
         def judge(draft: Draft) -> float:
-            faults = bool(_TAG.search(draft.text)) + self._copied(draft.text, scene.before)
+            faults = bool(_TAG.search(draft.text)) + copied(draft.text)
             return score(features(draft, scene), weights) - FAULT * faults
 
         pool = self.desk.candidates(opening, task, rows, wants, rng, judge)
@@ -284,12 +294,17 @@ class _Work:
         self.desk.choose(pool[best], passage=not task.line)
         return pool[best]
 
-    def _copied(self, text: str, before: str) -> int:
-        """Words by which its longest copied run is too long, as the reader will see it."""
+    def _copied_after(self, before: str) -> Callable[[str], int]:
+        """Words by which a text's longest copied run is too long, as the reader will see it."""
         most, said = self.settings.copied_words, set[str]()
         tail = self.standins.show(before, said).split()[-most:]
-        joined = " ".join([*tail, self.standins.show(text, said)])
-        return max(len(sample_originals().longest_run(joined, most + 1).split()) - most, 0)
+
+        def copied(text: str) -> int:
+            joined = " ".join([*tail, self.standins.show(text, set(said))])
+            run = sample_originals().longest_run(joined, most + 1)
+            return max(len(run.split()) - most, 0)
+
+        return copied
 
     def _line(self) -> Task:
         return Task(line=True, closing=False, limit=self.settings.line_tokens)
@@ -328,7 +343,8 @@ class _Work:
                 )
             )
 
-    def _lexicon(self) -> frozenset[str] | None:
+    @cached_property
+    def lexicon(self) -> frozenset[str] | None:
         """Words that the model can know; None for a model without a list of its names.
 
         Only of a model that comes with one is it known what else it has read.
