@@ -66,7 +66,7 @@ def one_call_works(device: torch.device, kind: torch.dtype, size: int) -> bool:
         q, k, v = (
             torch.randn(2, 260, size, generator=maker, device=device, dtype=kind) for _ in range(3)
         )
-        expected = _one_by_one(q, k, v, _listed(lengths), 0.0, None, None).transpose(0, 1)
+        expected = one_by_one(q, k, v, _listed(lengths), 0.0, None, None).transpose(0, 1)
         q, k, v = (t.transpose(0, 1) for t in (q, k, v))
         found = _in_one_call(q, k, v, lengths, None, None)
         return bool((found - expected).abs().max() <= 0.03)
@@ -95,7 +95,7 @@ def _in_one_call(
     return attended
 
 
-def _one_by_one(
+def one_by_one(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -167,7 +167,7 @@ def attend(
         else:
             q, k, v = (t.transpose(0, 1).flatten(1, 2) for t in parts)
             lengths = _listed(attention_mask)
-            out = _one_by_one(q, k, v, lengths, dropout, scaling, sliding_window).transpose(0, 1)
+            out = one_by_one(q, k, v, lengths, dropout, scaling, sliding_window).transpose(0, 1)
     return out.to(kind).reshape(rows, width, heads, size), None
 
 

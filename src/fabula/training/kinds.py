@@ -53,7 +53,23 @@ PREFERENCES = Kind(
     ),
 )
 
+PICKS = Kind(
+    key="eval_better",
+    short="wrong one likeliest in {eval_wrong:.1%}",
+    told="best likelier than wrong in {eval_better:.1%}, likeliest of all is the best in "
+    "{eval_best:.1%}, a wrong one in {eval_wrong:.1%}",
+    unit="loss of a place",
+    things="places",
+    rows=(
+        ("loss (of a place)", "loss"),
+        ("share of pairs whose best is likelier than the wrong one", "better"),
+        ("share of places whose likeliest candidate is the best", "best"),
+        ("share of places whose likeliest candidate is wrong", "wrong"),
+    ),
+)
+
 
 def kind_of(lines: Iterable[Mapping[str, Any]]) -> Kind:
     """The kind of a run with these lines of metrics.jsonl."""
-    return PREFERENCES if any(PREFERENCES.key in line for line in lines) else STORIES
+    keys = {key for line in lines for key in line}
+    return next((kind for kind in (PREFERENCES, PICKS) if kind.key in keys), STORIES)

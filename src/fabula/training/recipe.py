@@ -134,6 +134,27 @@ class Preferences(Part):
     sft: Annotated[float, Field(ge=0, le=100)] = 0.0
 
 
+class Picks(Part):
+    """Which of several sentences a reader would have next (`fabula.training.picks`).
+
+    Attributes:
+        file: stories with places at which readers have picked.
+        held_out: share of its stories that is not learnt but measured.
+        beta: how dear it is to leave the base model: the larger, the dearer.
+        rest: weight of candidates that are neither the best nor wrong, against the wrong ones.
+        keep: weight of how far the best one has become unlikelier than it was.
+        row: most tokens of a story with the candidates that hang on it; a story that has more is
+            parted, and its text read again for each part.
+    """
+
+    file: str
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    beta: Annotated[float, Field(gt=0, le=100)] = 0.1
+    rest: Annotated[float, Field(ge=0, le=100)] = 0.5
+    keep: Annotated[float, Field(ge=0, le=100)] = 0.1
+    row: Annotated[int, Field(ge=64, le=1_000_000)] = 6144
+
+
 class Augmentation(Part):
     """What is changed or left out of a document, drawn anew each time it is seen.
 
@@ -281,6 +302,7 @@ class Recipe(Part):
     batch_size: Positive = 8
     teacher: Teacher | None = None
     preferences: Preferences | None = None
+    picks: Picks | None = None
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     loss_on_prompt: Share = 0.0
     evaluation: Evaluation = Evaluation()
@@ -319,10 +341,13 @@ class Recipe(Part):
                 f"has a sequence_length of {self.sequence_length}, longer than the model's "
                 f"context of {self.init.context}"
             )
-        if not self.data and (self.preferences is None or self.preferences.pairs is None):
+        without = self.picks or (self.preferences and self.preferences.pairs)
+        if not self.data and not without:
             raise ValueError("has no data: give at least one corpus")
         if self.preferences is not None:
             self._makes_pairs(self.preferences)
+        if self.picks is not None:
+            self._learns_picks()
         if self.epochs is None and self.steps is None and self.max_minutes is None:
             raise ValueError("never ends: give epochs, steps or max_minutes")
         if self.teacher is not None and self.method != "full":
@@ -341,6 +366,18 @@ class Recipe(Part):
             raise ValueError("has preferences, which go with no teacher and no compile")
         if preferences.pairs is not None and self.data:
             raise ValueError("has preferences with their own pairs: leave data out")
+
+    def _learns_picks(self) -> None:
+        if self.init is not None:
+            raise ValueError("has picks, which need a model that can write: give base_model")
+        if self.preferences is not None:
+            raise ValueError("has both picks and preferences: give one of them")
+        if self.data:
+            raise ValueError("has picks, which bring their own stories: leave data out")
+        if self.teacher is not None:
+            raise ValueError("has picks, which go with no teacher")
+        if self.micro_batch_size != 1:
+            raise ValueError("has picks, which are learnt story by story: micro_batch_size is 1")
 
     @property
     def accumulation(self) -> int:

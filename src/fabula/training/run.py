@@ -93,6 +93,13 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
         from fabula.training.preferences.run import train_preferences
 
         return train_preferences(recipe, source, folder, announce)
+    if recipe.picks is not None:
+        assert source is not None
+        _check_context(recipe, source)
+        _make_folder(folder)
+        from fabula.training.picks.run import train_picks
+
+        return train_picks(recipe, source, folder, announce)
     deck = open_deck(recipe)
     if source is not None:
         _check_context(recipe, source)

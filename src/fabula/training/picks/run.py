@@ -1,0 +1,149 @@
+"""A run on picks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fabula.errors import FabulaError
+from fabula.story.files import write_atomic
+from fabula.training import models
+from fabula.training.handover import write_model
+from fabula.training.packing import Batch
+from fabula.training.picks import branches
+from fabula.training.picks.branches import Branched
+from fabula.training.picks.places import parted, read_picks
+from fabula.training.picks.trainer import HeldOutPicks, PickStream, PickTrainer, Taste
+from fabula.training.recipe import Recipe, dump_recipe
+from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
+from fabula.training.tokenizer import open_tokenizer
+
+
+def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -> Outcome[Taste]:
+    """Carry a recipe with picks out, or go on with it.
+
+    Args:
+        source: folder or hub id of the base model.
+        folder: of the run.
+
+    Raises:
+        FabulaError: no picks, none that fit, or anything that makes the run impossible.
+    """
+    picks = recipe.picks
+    assert picks is not None
+    path = Path(picks.file).expanduser()
+    tokenizer = open_tokenizer(source)
+    learnt, held_out = (
+        [
+            row
+            for story in stories
+            for row in branches.encode(story, tokenizer, recipe.sequence_length, picks.row)
+        ]
+        for stories in parted(read_picks(path), picks.held_out)
+    )
+    for rows, what in ((learnt, "to learn from"), (held_out, "to hold out")):
+        if not rows:
+            raise FabulaError(
+                f"{path} has no place {what} that fits a sequence_length of "
+                f"{recipe.sequence_length} and a picks.row of {picks.row} tokens; give more "
+                "stories, raise these, or change picks.held_out."
+            )
+    last, counts = checkpoint_of(folder, announce)
+    model = models.load_base(source, recipe)
+    branches.prepare(model, tokenizer.vocabulary)
+    reference: nn.Module | None = None
+    if recipe.method == "full":
+        # Before a checkpoint is loaded into the model: the reference never learns.
+        reference = copy.deepcopy(model).requires_grad_(False).eval().to(models.device())
+    else:
+        model = models.add_adapter(model, recipe)
+    if recipe.gradient_checkpointing:
+        models.recompute_activations(model)
+    if recipe.compile:
+        for each in (model, reference):
+            if each is not None:
+                models.compile_layers(each)
+    places = [sum(len(row.picks) for row in rows) for rows in (learnt, held_out)]
+    announce.note(
+        f"{recipe.name}: {recipe.method}, {places[0]:,} places of {len(learnt):,} stories, "
+        f"{places[1]:,} places held out, {models.count(model)[0] / 1e6:.2f} M parameters that "
+        "learn."
+    )
+    write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
+    trainer, lines = sit(
+        recipe=recipe,
+        model=model,
+        loss_of=None,
+        stream=PickStream(learnt, recipe.seed, counts.cursor),
+        held_out=HeldOutPicks(held_out),
+        folder=folder,
+        counts=counts,
+        last=last,
+        announce=announce,
+        make=partial(PickTrainer, picks, _told_by(reference, model)),
+    )
+    final = write_model(recipe, model, tokenizer, folder) if trainer.finished else None
+    first = next((line for line in lines if "eval_loss" in line), None)
+    outcome = Outcome(
+        folder=folder,
+        model=final,
+        finished=trainer.finished,
+        before=Taste.of(first) if first is not None else None,
+        after=trainer.last_score[1] if trainer.last_score is not None else None,
+        counts=counts,
+        parameters=models.count(model),
+    )
+    if final is not None:
+        text = _card(recipe, outcome, learnt, places[0])
+        write_atomic(folder / "CARD.md", text)
+        write_atomic(final / "CARD.md", text)
+    return outcome
+
+
+def _told_by(reference: nn.Module | None, model: nn.Module) -> Callable[[Batch], torch.Tensor]:
+    """What the base model makes of a row: a frozen copy, or the model without its adapter."""
+
+    @torch.no_grad()
+    def told(batch: Batch) -> torch.Tensor:
+        if reference is not None:
+            return branches.log_probabilities(reference, batch)
+        was_training = model.training
+        model.eval()
+        try:
+            with model.disable_adapter():  # type: ignore[operator]
+                return branches.log_probabilities(model, batch)
+        finally:
+            model.train(was_training)
+
+    return told
+
+
+def _card(recipe: Recipe, outcome: Outcome[Taste], learnt: list[Branched], places: int) -> str:
+    assert outcome.before is not None
+    assert outcome.after is not None
+    rows = [
+        f"| {name} | {taste.loss:.3f} | {taste.better:.1%} | {taste.best:.1%} | {taste.wrong:.1%} |"
+        for name, taste in (("before", outcome.before), ("after", outcome.after))
+    ]
+    table = "\n".join(
+        [
+            "| held out | loss | best likelier than wrong | best likeliest of all | "
+            "wrong likeliest of all |",
+            "|---|--:|--:|--:|--:|",
+            *rows,
+        ]
+    )
+    assert recipe.picks is not None
+    return (
+        f"# {recipe.name}\n\n{recipe.base_model}, tuned ({recipe.method}, beta "
+        f"{recipe.picks.beta:g}) on what readers picked at {places:,} places of "
+        f"{len({row.id for row in learnt}):,} stories ({recipe.picks.file}).\n\n{table}\n\n"
+        f"{outcome.after.documents:,} held-out places. Learnt in {outcome.counts.step} steps "
+        f"({outcome.counts.epochs:.2f} epochs, {outcome.counts.seconds / 60:.0f} minutes) by the "
+        "`recipe.yaml` of this run. Whether it writes better is for `fabula evaluate` to say.\n"
+    )

@@ -1,0 +1,180 @@
+"""The loop of tuning on picks: direct preference optimisation over the candidates of a place.
+
+For a candidate y after all that is before it, x, the reward is r = beta * (log p(y | x) - log
+p0(y | x)), with p0 the base model. A place loses -log sigmoid(r_best - r_wrong), the mean over its
+wrong candidates (Rafailov et al. 2023, arXiv:2305.18290); `rest` times the same for those that are
+neither against those that are wrong; and `keep` times how far the best one's reward has fallen
+below 0, so that it does not become unlikelier only because the others do (Pal et al. 2024, *Smaug*,
+arXiv:2402.13228).
+
+Stream, optimiser, annealing, checkpoints and limits are those of every run
+(`fabula.training.trainer`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import logsigmoid
+from torch.utils.data import IterableDataset
+
+from fabula.training.packing import Batch, Cursor, Load
+from fabula.training.picks.branches import Branched, Pick, collate, log_probabilities
+from fabula.training.recipe import Picks
+from fabula.training.trainer import StoryTrainer
+
+
+class PickStream(IterableDataset[Batch]):
+    """Rows without end, each epoch in another order, from a cursor on.
+
+    Args:
+        seed: decides the orders.
+        start: the first row to come.
+    """
+
+    def __init__(self, rows: Sequence[Branched], seed: int, start: Cursor) -> None:
+        self.rows, self.seed, self.start = rows, seed, start
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, first, total = self.start.epoch, self.start.batch, len(self.rows)
+        while True:
+            order = list(range(total))
+            random.Random(f"{self.seed}/order/{epoch}").shuffle(order)
+            for number in range(first, total):
+                row = self.rows[order[number]]
+                batch = collate(row)
+                batch["row"] = order[number]
+                batch["load"] = Load(
+                    ids=[row.id],
+                    cursor=Cursor(epoch, 0, number + 1),
+                    epochs=epoch + (number + 1) / total,
+                    dropped=0,
+                    tokens=len(row),
+                )
+                yield batch
+            epoch, first = epoch + 1, 0
+
+
+@dataclass(frozen=True)
+class Taste:
+    """How far a model agrees with a reader at places that it did not learn.
+
+    Attributes:
+        loss: of a place.
+        better: share of (best, wrong) pairs in which it finds the best one likelier.
+        best: share of places where it finds the best one the likeliest of all.
+        wrong: share of places where the likeliest of all is a wrong one.
+        documents: places.
+    """
+
+    loss: float
+    better: float
+    best: float
+    wrong: float
+    documents: int
+
+    @staticmethod
+    def of(line: dict[str, Any]) -> Taste:
+        """Back from a line of metrics.jsonl."""
+        return Taste(**{name: line[f"eval_{name}"] for name in Taste.__dataclass_fields__})
+
+    def metrics(self) -> dict[str, Any]:
+        """As a line of metrics.jsonl has them."""
+        return {f"eval_{name}": value for name, value in vars(self).items()}
+
+
+def losses(
+    told: torch.Tensor, before: torch.Tensor, picks: Sequence[Pick], settings: Picks
+) -> torch.Tensor:
+    """The loss of each place, [places].
+
+    Args:
+        told: log-probability of each candidate, nats, [branches].
+        before: the same by the base model.
+    """
+    rewards = settings.beta * (told - before)
+    found = []
+    for pick in picks:
+        best = rewards[pick.best]
+        loss = settings.keep * torch.relu(-best)
+        if pick.wrong:
+            wrong = rewards[list(pick.wrong)]
+            loss = loss - logsigmoid(best - wrong).mean()
+            if pick.rest and settings.rest:
+                rest = rewards[list(pick.rest)]
+                loss = loss - settings.rest * logsigmoid(rest[:, None] - wrong[None]).mean()
+        found.append(loss)
+    return torch.stack(found)
+
+
+class PickTrainer(StoryTrainer):
+    """A run on picks, or one sitting of it.
+
+    Args:
+        picks: of the recipe.
+        reference: log-probabilities of a row's candidates by the base model, given its batch.
+        others: what `StoryTrainer` takes; a batch of its stream is what `collate` makes.
+    """
+
+    def __init__(
+        self, picks: Picks, reference: Callable[[Batch], torch.Tensor], **others: Any
+    ) -> None:
+        self.picks = picks
+        self.reference = reference
+        self._before: dict[int, torch.Tensor] = {}
+        super().__init__(**others)
+
+    def weigh(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        """Its places, and the tokens that are judged."""
+        places = torch.tensor(len(batch["picks"]), dtype=torch.float64)
+        return places, len(batch["targets"])
+
+    def loss_sum(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Sum of the places' losses."""
+        row = int(batch["row"])
+        if row not in self._before:
+            self._before[row] = self.reference(batch)
+        told = log_probabilities(model, batch)
+        return losses(told, self._before[row], batch["picks"], self.picks).sum()
+
+    @torch.no_grad()
+    def measure(self, held_out: HeldOutPicks) -> Taste:
+        """Judge held-out places."""
+        was_training = self.network.training
+        self.network.eval()
+        loss = better = pairs = best = wrong = 0.0
+        places = 0
+        try:
+            for number, row in enumerate(held_out.rows):
+                batch = {
+                    key: value.to(self.args.device) if isinstance(value, torch.Tensor) else value
+                    for key, value in collate(row).items()
+                }
+                with self.casting():
+                    told = log_probabilities(self.network, batch)
+                    if number not in held_out.before:
+                        held_out.before[number] = self.reference(batch)
+                loss += float(losses(told, held_out.before[number], row.picks, self.picks).sum())
+                for pick in row.picks:
+                    places += 1
+                    likeliest = max(pick.branches, key=lambda n: float(told[n]))
+                    best += likeliest == pick.best
+                    wrong += likeliest in pick.wrong
+                    pairs += len(pick.wrong)
+                    better += sum(bool(told[pick.best] > told[n]) for n in pick.wrong)
+        finally:
+            self.network.train(was_training)
+        return Taste(loss / places, better / max(pairs, 1.0), best / places, wrong / places, places)
+
+
+class HeldOutPicks:
+    """Rows that are not learnt, and what the base model makes of them."""
+
+    def __init__(self, rows: Sequence[Branched]) -> None:
+        self.rows = rows
+        self.before: dict[int, torch.Tensor] = {}
