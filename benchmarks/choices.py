@@ -1,74 +1,69 @@
 """How often the choice among candidates agrees with a reader.
 
-    python benchmarks/choices.py [--model FOLDER] [--stories 20]
+    python benchmarks/choices.py [--model FOLDER] [--picks FILE] [--stories 20]
 
-`choices.jsonl` (beside this file) holds places of stories that the embedded model's fifth edition
-wrote for drawn briefs from 1001 (sentences) and 3001 (lines of a plan): up to eight candidates that
-it had there, the one that it took if that is among them, and which an independent reader would call
-the best and the worst next sentence. The candidates are scored anew, as the writer would now.
+The picks (docs/training.md has their format) are by default those of `recipes/picks` that no model
+learns from: the embedded model's fifth edition wrote for drawn briefs, from 1001 (sentences) and
+from 3001 (lines of a plan), and an independent reader said which of up to eight candidates would be
+the best to go on with, and which the worst. The candidates are scored anew, as the writer would.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fabula.engines import open_engine
-from fabula.story import Beat, Brief, Outline, Passage, render_outline, render_passage
+from fabula.story import Outline, Passage, render_outline, render_passage
 from fabula.story.format import OUTLINE_HEADING, heading
+from fabula.training.picks.places import PickedStory, Place, read_picks
 from fabula.writing import Writer, WriterSettings
 from fabula.writing.choice import Scene, features, score
 from fabula.writing.drafts import Draft
 from fabula.writing.wishes import spread
 from fabula.writing.writer import _Work
 
-PLACES = Path(__file__).with_name("choices.jsonl")
+PICKS = Path(__file__).parent.parent / "recipes" / "picks" / "fifth-edition.jsonl.xz"
 
 
-class Story:
+class Scorer:
     """A story with places, and the means to score what could stand there."""
 
-    def __init__(self, writer: Writer, row: dict[str, Any]) -> None:
+    def __init__(self, writer: Writer, story: PickedStory) -> None:
         settings = writer.settings.model_copy(update={"decide": False})
         writer = Writer(writer.engine, settings)
-        brief = Brief.model_validate(row["brief"])
-        beats = zip(settings.beats, row["outline"], strict=True)
-        self.row, self.settings = row, settings
-        self.outline = Outline(beats=[Beat(beat=b, summary=s) for b, s in beats])
-        self.work = _Work(writer, brief, 0, lambda event: None, None)
-        self.engine = writer.engine
+        self.story, self.settings, self.engine = story, settings, writer.engine
+        self.work = _Work(writer, story.brief, 0, lambda event: None, None)
 
-    def _before(self, place: dict[str, Any]) -> tuple[str, Scene, list[str]]:
+    def _before(self, place: Place) -> tuple[str, Scene, list[str]]:
         """What stands before a place, the scene there, and the texts of its candidates."""
-        number, work = place["beat"], self.work
-        if self.row["kind"] == "lines":
-            told = self.outline.beats[:number]
-            scene = work._line_scene(number, told, spread(work.wished, len(self.settings.beats)))
+        beats, work = self.story.outline.beats, self.work
+        beat = beats[place.part].beat
+        if place.plan:
+            told = beats[: place.part]
+            scene = work._line_scene(place.part, told, spread(work.wished, len(beats)))
             done = render_outline(Outline(beats=told)) if told else OUTLINE_HEADING
-            return f"{done}{self.settings.beats[number]}:", scene, place["candidates"]
-        told = self.row["passages"][:number]
-        wants = spread(work.wished, len(self.settings.beats), self.outline)
-        scene = work._scene(number, self.outline, told, wants, None)
-        named = zip(self.settings.beats, told, strict=False)
-        passages = "".join(render_passage(Passage(beat=b, text=t)) for b, t in named)
-        opening = heading(self.settings.beats[number])
-        texts = [f"{place['said']} {c}".strip() for c in place["candidates"]]
-        return render_outline(self.outline) + passages + opening + place["said"], scene, texts
+            return f"{done}{beat}:", scene, place.candidates
+        passages = self.story.passages[: place.part]
+        wants = spread(work.wished, len(beats), self.story.outline)
+        texts = [p.text for p in passages]
+        scene = work._scene(place.part, self.story.outline, texts, wants, None)
+        done = render_outline(self.story.outline) + "".join(map(render_passage, passages))
+        begun = heading(beat)
+        if place.said.strip():
+            begun = render_passage(Passage(beat=beat, text=place.said)).rstrip("\n")
+        return done + begun, scene, [f"{place.said} {c}".strip() for c in place.candidates]
 
-    def scores(self, place: dict[str, Any]) -> tuple[np.ndarray, list[dict[str, float]]]:
+    def scores(self, place: Place) -> tuple[np.ndarray, list[dict[str, float]]]:
         """The score of each candidate of a place, and its features."""
         before, scene, texts = self._before(place)
-        script = self.work.desk.script
-        space = " " if self.row["kind"] == "lines" or place["said"] else ""
+        space = " " if place.plan or place.said.strip() else ""
         encoded = self.engine.encode(before)
-        ids = [self.engine.encode(before + space + c)[len(encoded) :] for c in place["candidates"]]
-        prefix = [*script.prompt(self.work.seen), *encoded]
+        ids = [self.engine.encode(before + space + c)[len(encoded) :] for c in place.candidates]
+        prefix = [*self.work.desk.script.prompt(self.work.seen), *encoded]
         found = []
         for text, log_p in zip(texts, self.engine.log_probabilities(prefix, ids), strict=True):
             end = "line" if scene.line else "sentence"
@@ -78,15 +73,18 @@ class Story:
         return np.array([score(f, weights) for f in found]), found
 
 
-def agreement(rows: list[tuple[np.ndarray, int, int]]) -> str:
-    """How often the best is put before the worst, and is put first."""
-    pairs = np.array([s[b] > s[w] for s, b, w in rows])
-    first = np.array([s.argmax() == b for s, b, _ in rows])
-    chance = np.mean([1 / len(s) for s, _, _ in rows])
+def agreement(rows: list[tuple[np.ndarray, Place]]) -> str:
+    """How often the best is put before the wrong ones, which is put first, and is it wrong."""
+    pairs = np.array([s[p.best] > s[n] for s, p in rows for n in p.wrong])
+    first = [int(s.argmax()) for s, _ in rows]
+    best = np.mean([n == p.best for n, (_, p) in zip(first, rows, strict=True)])
+    wrong = np.mean([n in p.wrong for n, (_, p) in zip(first, rows, strict=True)])
+    chance = np.mean([1 / len(s) for s, _ in rows])
+    at_random = np.mean([len(p.wrong) / len(s) for s, p in rows])
     error = 1.96 * np.sqrt(pairs.mean() * (1 - pairs.mean()) / len(pairs))
     return (
-        f"best before worst {pairs.mean():6.1%} ± {error:.1%}   "
-        f"best first of all {first.mean():6.1%} (chance {chance:.1%})"
+        f"best before wrong {pairs.mean():6.1%} ± {error:.1%}   first of all is the best "
+        f"{best:6.1%} (chance {chance:.1%}), wrong {wrong:6.1%} ({at_random:.1%})"
     )
 
 
@@ -94,39 +92,38 @@ def main() -> None:
     """Score all places and print how far they agree."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", help="folder; by default the embedded model")
-    parser.add_argument("--stories", type=int, help="of each kind, so many only")
+    parser.add_argument("--picks", type=Path, default=PICKS, help="file of picks")
+    parser.add_argument("--stories", type=int, help="so many only")
     given = parser.parse_args()
     writer = Writer(open_engine(given.model), WriterSettings())
-    every = [json.loads(line) for line in PLACES.read_text(encoding="utf-8").splitlines()]
-    for kind in ("sentences", "lines"):
-        stories = [row for row in every if row["kind"] == kind][: given.stories]
-        rows, by_feature = [], []
-        for number, (story, place) in enumerate(_places(writer, stories), 1):
-            total, found = story.scores(place)
-            rows.append((total, place["best"], place["worst"]))
-            by_feature.append(found)
-            if number % 50 == 0:
-                sys.stderr.write(f"{kind}: {number} places\n")
-        if not rows:
+    rows: dict[bool, list[tuple[np.ndarray, Place]]] = {False: [], True: []}
+    by_feature: dict[bool, list[list[dict[str, float]]]] = {False: [], True: []}
+    stories = read_picks(given.picks)[: given.stories]
+    for number, story in enumerate(stories, 1):
+        scorer = Scorer(writer, story)
+        for place in story.places:
+            total, found = scorer.scores(place)
+            rows[place.plan].append((total, place))
+            by_feature[place.plan].append(found)
+        if number % 10 == 0:
+            sys.stderr.write(f"{number} of {len(stories)} stories\n")
+    for plan, what in ((False, "sentences"), (True, "lines")):
+        if not rows[plan]:
             continue
-        taken = [p for s in stories for p in s["places"] if "taken" in p]
-        print(f"\n{len(rows)} {kind} of {len(stories)} stories")
-        print(f"  {'score':14} {agreement(rows)}")
-        share = np.mean([p["taken"] == p["best"] for p in taken])
-        print(f"  {'taken then':14} {'':34}best taken        {share:6.1%} of {len(taken)}")
-        for name in dict.fromkeys(name for found in by_feature for f in found for name in f):
-            values = [np.array([f.get(name, 0.0) for f in found]) for found in by_feature]
-            told = [(v, b, w) for v, (_, b, w) in zip(values, rows, strict=True) if v[b] != v[w]]
+        print(f"\n{len(rows[plan])} {what}")
+        print(f"  {'score':14} {agreement(rows[plan])}")
+        for name in dict.fromkeys(name for found in by_feature[plan] for f in found for name in f):
+            values = [np.array([f.get(name, 0.0) for f in found]) for found in by_feature[plan]]
+            told = [
+                v[p.best] > v[n]
+                for v, (_, p) in zip(values, rows[plan], strict=True)
+                for n in p.wrong
+                if v[p.best] != v[n]
+            ]
             if len(told) >= 20:
-                better = np.mean([v[b] > v[w] for v, b, w in told])
-                print(f"  {name:14} best before worst {better:6.1%} of {len(told)} that differ")
-
-
-def _places(writer: Writer, rows: list[dict[str, Any]]) -> Iterator[tuple[Story, dict[str, Any]]]:
-    for row in rows:
-        story = Story(writer, row)
-        for place in row["places"]:
-            yield story, place
+                print(
+                    f"  {name:14} best before wrong {np.mean(told):6.1%} of {len(told)} that differ"
+                )
 
 
 if __name__ == "__main__":

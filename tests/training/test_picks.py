@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_the_tensors_of_a_row() -> None:
 
 
 def test_the_loss_of_a_place() -> None:
-    settings = Picks(file="-", beta=0.5, rest=0.25, keep=2.0)
+    settings = Picks(file="-", beta=0.5, better=0.75, worse=0.25, keep=2.0)
     told, before = torch.tensor([-5.0, -9.0, -7.0, -4.0]), torch.tensor([-4.0, -8.0, -9.0, -4.0])
     r = [0.5 * float(x) for x in told - before]
 
@@ -172,11 +173,21 @@ def test_the_loss_of_a_place() -> None:
     expected = (
         2.0 * -r[0]
         + (lost(r[0] - r[1]) + lost(r[0] - r[2])) / 2
+        + 0.75 * lost(r[0] - r[3])
         + 0.25 * (lost(r[3] - r[1]) + lost(r[3] - r[2])) / 2
     )
-    picks = [Pick((0, 1, 2, 3), 0, (1, 2), (3,)), Pick((0, 1, 2, 3), 3, (), (0, 1, 2))]
+    against_rest = 0.75 * (lost(r[3] - r[0]) + lost(r[3] - r[1])) / 2
+    picks = [Pick((0, 1, 2, 3), 0, (1, 2), (3,)), Pick((0, 1, 3), 3, (), (0, 1))]
     found = losses(told, before, picks, settings)
-    assert found.tolist() == pytest.approx([expected, 0.0])
+    assert found.tolist() == pytest.approx([expected, against_rest])
+
+
+def test_a_place_with_fewer_candidates() -> None:
+    place = Place(part=0, candidates=list("abcdef"), best=2, wrong=[5, 0, 1])
+    fewer = place.fewer(2, 1)
+    assert fewer.candidates == ["c", "f", "a", "d"]
+    assert (fewer.best, fewer.wrong, fewer.rest) == (0, [1, 2], [3])
+    assert place.fewer(9, 9).candidates == ["c", "f", "a", "b", "d", "e"]
 
 
 @pytest.mark.parametrize(
@@ -187,11 +198,13 @@ def test_it_learns_what_is_picked(
 ) -> None:
     if method == "qlora":
         pytest.importorskip("bitsandbytes")
-    settings = recipe(models[kind], picks_file(tmp_path), method=method, lora={"r": 8, "alpha": 32})
+    base = shutil.copytree(models[kind], tmp_path / "base")
+    (base / "names.json").write_text('{"female": ["Ann"]}')
+    settings = recipe(base, picks_file(tmp_path), method=method, lora={"r": 8, "alpha": 32})
     outcome = train(settings, tmp_path, resume=False, announce=Announce())
     assert outcome.finished
-    # Where nothing was learnt, all rewards are 0: log 2 for the best, half of it for the rest.
-    assert outcome.before.loss == pytest.approx(1.5 * math.log(2), abs=1e-3)
+    # Where nothing was learnt, all rewards are 0, and each kind of pair loses log 2.
+    assert outcome.before.loss == pytest.approx(1.75 * math.log(2), abs=1e-3)
     assert outcome.after.loss < 0.8 * outcome.before.loss
     assert outcome.after.better > outcome.before.better
     assert outcome.after.wrong < outcome.before.wrong
@@ -201,6 +214,8 @@ def test_it_learns_what_is_picked(
     assert outcome.model is not None
     weights = "model.safetensors" if method == "full" else "adapter_model.safetensors"
     assert (outcome.model / weights).is_file()
+    # A whole model keeps the names that its base has learnt to copy; an adapter has its base's.
+    assert (outcome.model / "names.json").is_file() == (method == "full")
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not(models: dict[str, Path], tmp_path: Path) -> None:

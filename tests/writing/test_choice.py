@@ -55,6 +55,9 @@ def test_every_weight_has_its_feature() -> None:
         ('"Go," she said.', '"Go, she said.', {}),
         ("She went home.", "She went", {}),
         ("Ann saw him.", "Ann saw Ann.", {}),
+        ("She put a stone on the sand.", "She put a stone on the stone.", {}),
+        ("He worked at a good post.", "He worked at a good post post.", {}),
+        ("Anna had had bread.", "Anna ate the bread bread.", {}),
         ('"Help me, Bob!" said Ann.', '"Help me, Ann!" said Ann.', {}),
         ('"I am Ann," said Ann.', '"Help me, Ann!" said Ann.', {}),
         (

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from fabula.errors import FabulaError
-from fabula.training.models import DTYPES
+from fabula.training.models import DTYPES, resolve
 from fabula.training.recipe import Recipe
 from fabula.training.tokenizer import TextTokenizer
 
@@ -36,11 +36,8 @@ def write_model(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, fold
             from fabula.engines.graph import write_graph
 
             write_graph(draft)
-        if recipe.method == "full" and recipe.augmentation.rename_characters:
-            # The names it has learnt to copy: the writer lends them to names it cannot spell.
-            from fabula.corpus.names import POOLS
-
-            (draft / "names.json").write_text(json.dumps(POOLS, indent=0) + "\n", "utf-8")
+        if recipe.method == "full":
+            _write_names(recipe, draft)
         shutil.rmtree(final, ignore_errors=True)
         draft.rename(final)
     except Exception as error:
@@ -54,6 +51,17 @@ def write_model(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, fold
             ) from None
         raise
     return final
+
+
+def _write_names(recipe: Recipe, draft: Path) -> None:
+    """The names it has learnt to copy: the writer lends them to names that it cannot spell."""
+    known = Path(resolve(recipe.base_model)) / "names.json" if recipe.base_model else None
+    if recipe.augmentation.rename_characters:
+        from fabula.corpus.names import POOLS
+
+        (draft / "names.json").write_text(json.dumps(POOLS, indent=0) + "\n", "utf-8")
+    elif known is not None and known.is_file():
+        shutil.copyfile(known, draft / "names.json")
 
 
 def _make_whole(model: Any, recipe: Recipe, tokenizer: TextTokenizer) -> None:

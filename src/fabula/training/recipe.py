@@ -141,7 +141,10 @@ class Picks(Part):
         file: stories with places at which readers have picked.
         held_out: share of its stories that is not learnt but measured.
         beta: how dear it is to leave the base model: the larger, the dearer.
-        rest: weight of candidates that are neither the best nor wrong, against the wrong ones.
+        wrong, rest: most candidates of a place that are learnt from: of the wrong ones (the first,
+            which are the worst), and of those that are neither the best nor wrong.
+        better: weight of the best against these, 1 being that of the best against the wrong.
+        worse: weight of these against the wrong.
         keep: weight of how far the best one has become unlikelier than it was.
         row: most tokens of a story with the candidates that hang on it; a story that has more is
             parted, and its text read again for each part.
@@ -149,9 +152,12 @@ class Picks(Part):
 
     file: str
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    beta: Annotated[float, Field(gt=0, le=100)] = 0.1
-    rest: Annotated[float, Field(ge=0, le=100)] = 0.5
-    keep: Annotated[float, Field(ge=0, le=100)] = 0.1
+    beta: Annotated[float, Field(gt=0, le=100)] = 0.3
+    wrong: Positive = 3
+    rest: Annotated[int, Field(ge=0)] = 2
+    better: Annotated[float, Field(ge=0, le=100)] = 0.5
+    worse: Annotated[float, Field(ge=0, le=100)] = 0.25
+    keep: Annotated[float, Field(ge=0, le=100)] = 0.3
     row: Annotated[int, Field(ge=64, le=1_000_000)] = 6144
 
 

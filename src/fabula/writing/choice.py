@@ -24,6 +24,8 @@ length         < 0        |log(words / words wanted)|, negative
 unfinished     -2 to 0    cut off, an open quotation, or no full stop at its end
 repetition     -1 to 0    share of its word 4-grams (in a line: pairs) that had occurred before
 dwelling       -3 to 0    content words of the sentence before its last that this says again
+twice          -3 to 0    content words that one sentence says twice ("a stone on the stone"), names
+                          aside; one after the other ("a post post") counts as two
 echo           -3 to 0    sentences of three words and more that the story has said already
 stranger       -3 to 0    new capitalised names, where the brief has named its characters
 harping        -4 to 0    how often it says a wished word again, or where it was said enough, and
@@ -80,12 +82,15 @@ _DOUBLED = re.compile(
     r"\b(\w[\w' ]{2,40}),? (?:and|or|but|and then|then) (?:the |a |his |her |my )?\1\b|[.!?]{4,}",
     re.IGNORECASE,
 )
+# "a post post"; but "had had" and "that that" are English.
+_STUTTER = re.compile(r"\b(?!had\b|that\b)([a-z]+) \1\b")
 # "Help me, Ann!" said Ann; but not "I am Ann," said Ann.
 _TO_ONESELF = re.compile(
     r"\"(?![^\"]*(?:\bI am|\bname is|\bI,) )[^\"]*\b([A-Z]\w+)\b[^\"]*\" "
     r"(?:said|asked|called|cried) \1\b"
 )
 _CAPITAL = re.compile(r"\b[A-Z]\w+")
+_LOWER = re.compile(r"\b[a-z]+\b")
 _SMALL = frozenset(
     "the and but for with from that this they them their his her she him you your our its was "
     "were are had has have who what when where which into onto over under than then there too "
@@ -266,6 +271,15 @@ def echoes(sentences: Sequence[str], before: Set[str]) -> int:
     return found
 
 
+def twice(sentences: Sequence[str]) -> int:
+    """Content words that one sentence says twice, names aside, and words said at once again."""
+    found = 0
+    for sentence in sentences:
+        said = Counter(w for w in _LOWER.findall(sentence) if len(w) > 3 and w not in _SMALL)
+        found += sum(n - 1 for n in said.values()) + len(_STUTTER.findall(sentence))
+    return found
+
+
 def dwelling(sentences: Sequence[str], before: Sequence[str]) -> int:
     """Content words that the last sentence shares with the one before it."""
     *previous, last = [*before[-1:], *sentences][-2:] or [""]
@@ -309,12 +323,13 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         found |= {f"reads_{label}": min(c, scene.enough) for label, c in chances.items()}
         if "reads_ending" in found:
             found["reads_ending"] *= end**2
+    sentences = split_sentences(text)
+    found["twice"] = -float(min(twice(sentences), 3))
     if scene.line:
         return found
     doubled = len(_DOUBLED.findall(text))
     found["harping"] = -float(min(scene.harping(words) + 2 * doubled, 4))
     found["selfsame"] = -float(min(selfsame(text), 3))
-    sentences = split_sentences(text)
     found["dwelling"] = -float(min(dwelling(sentences, scene.sentences), 3))
     found["echo"] = -float(min(echoes(sentences, scene.sayings), 3))
     wanted = content(scene.summary)

@@ -42,6 +42,7 @@ class Weights(Model):
     unfinished: float = 1.5
     repetition: float = 3.0
     dwelling: float = 0.7
+    twice: float = 1.0
     echo: float = 2.0
     stranger: float = 0.5
     harping: float = 1.5

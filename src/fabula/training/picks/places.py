@@ -33,7 +33,7 @@ class Place(Model):
         said: what the beat's passage says before it.
         candidates: what could come next.
         best: number of the best of them, from 0.
-        wrong: numbers of those that no careful writer would let stand.
+        wrong: numbers of those that no careful writer would let stand, the worst first.
     """
 
     part: Index
@@ -58,6 +58,13 @@ class Place(Model):
     def rest(self) -> list[int]:
         """The candidates that are neither the best nor wrong."""
         return [i for i in range(len(self.candidates)) if i != self.best and i not in self.wrong]
+
+    def fewer(self, wrong: int, rest: int) -> Place:
+        """The place with the best candidate, and at most so many of the others."""
+        kept = [self.best, *self.wrong[:wrong], *self.rest[:rest]]
+        bad = range(1, 1 + len(self.wrong[:wrong]))
+        chosen = [self.candidates[i] for i in kept]
+        return self.model_copy(update={"candidates": chosen, "best": 0, "wrong": list(bad)})
 
 
 class PickedStory(Model):

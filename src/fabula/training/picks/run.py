@@ -17,9 +17,9 @@ from fabula.training.handover import write_model
 from fabula.training.packing import Batch
 from fabula.training.picks import branches
 from fabula.training.picks.branches import Branched
-from fabula.training.picks.places import parted, read_picks
+from fabula.training.picks.places import PickedStory, parted, read_picks
 from fabula.training.picks.trainer import HeldOutPicks, PickStream, PickTrainer, Taste
-from fabula.training.recipe import Recipe, dump_recipe
+from fabula.training.recipe import Picks, Recipe, dump_recipe
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
 from fabula.training.tokenizer import open_tokenizer
 
@@ -38,13 +38,14 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
     assert picks is not None
     path = Path(picks.file).expanduser()
     tokenizer = open_tokenizer(source)
+    stories, others = parted(read_picks(path), picks.held_out)
     learnt, held_out = (
         [
             row
-            for story in stories
+            for story in part
             for row in branches.encode(story, tokenizer, recipe.sequence_length, picks.row)
         ]
-        for stories in parted(read_picks(path), picks.held_out)
+        for part in ([_fewer(story, picks) for story in stories], others)
     )
     for rows, what in ((learnt, "to learn from"), (held_out, "to hold out")):
         if not rows:
@@ -103,6 +104,14 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
         write_atomic(folder / "CARD.md", text)
         write_atomic(final / "CARD.md", text)
     return outcome
+
+
+def _fewer(story: PickedStory, picks: Picks) -> PickedStory:
+    """A story with as many candidates a place as are learnt from."""
+    places = [place.fewer(picks.wrong, picks.rest) for place in story.places]
+    # A place with one candidate left tells nothing.
+    told = [place for place in places if len(place.candidates) > 1]
+    return story.model_copy(update={"places": told})
 
 
 def _told_by(reference: nn.Module | None, model: nn.Module) -> Callable[[Batch], torch.Tensor]:

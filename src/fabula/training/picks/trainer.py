@@ -1,11 +1,11 @@
 """The loop of tuning on picks: direct preference optimisation over the candidates of a place.
 
 For a candidate y after all that is before it, x, the reward is r = beta * (log p(y | x) - log
-p0(y | x)), with p0 the base model. A place loses -log sigmoid(r_best - r_wrong), the mean over its
-wrong candidates (Rafailov et al. 2023, arXiv:2305.18290); `rest` times the same for those that are
-neither against those that are wrong; and `keep` times how far the best one's reward has fallen
-below 0, so that it does not become unlikelier only because the others do (Pal et al. 2024, *Smaug*,
-arXiv:2402.13228).
+p0(y | x)), with p0 the base model. A pair of candidates loses -log sigmoid(r_1 - r_2) (Rafailov et
+al. 2023, arXiv:2305.18290). A place loses the mean over its pairs of the best and a wrong one;
+`better` times that over the best and the others; `worse` times that over the others and the wrong;
+and `keep` times how far the best one's reward has fallen below 0, so that it does not become
+unlikelier only because the others do (Pal et al. 2024, *Smaug*, arXiv:2402.13228).
 
 Stream, optimiser, annealing, checkpoints and limits are those of every run
 (`fabula.training.trainer`).
@@ -98,16 +98,20 @@ def losses(
         before: the same by the base model.
     """
     rewards = settings.beta * (told - before)
+
+    def lost(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return -logsigmoid(one[:, None] - other[None]).mean()
+
     found = []
     for pick in picks:
-        best = rewards[pick.best]
-        loss = settings.keep * torch.relu(-best)
-        if pick.wrong:
-            wrong = rewards[list(pick.wrong)]
-            loss = loss - logsigmoid(best - wrong).mean()
-            if pick.rest and settings.rest:
-                rest = rewards[list(pick.rest)]
-                loss = loss - settings.rest * logsigmoid(rest[:, None] - wrong[None]).mean()
+        best, wrong, rest = (rewards[list(n)] for n in ([pick.best], pick.wrong, pick.rest))
+        loss = settings.keep * torch.relu(-best).sum()
+        if len(wrong):
+            loss = loss + lost(best, wrong)
+        if len(rest):
+            loss = loss + settings.better * lost(best, rest)
+        if len(wrong) and len(rest):
+            loss = loss + settings.worse * lost(rest, wrong)
         found.append(loss)
     return torch.stack(found)
 
