@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fabula.engines import open_engine
-from fabula.story import Outline, Passage, render_outline, render_passage
-from fabula.story.format import OUTLINE_HEADING, heading
+from fabula.training.picks.branches import text_before
 from fabula.training.picks.places import PickedStory, Place, read_picks
 from fabula.writing import Writer, WriterSettings
 from fabula.writing.choice import Scene, features, score
@@ -36,26 +35,19 @@ class Scorer:
         settings = writer.settings.model_copy(update={"decide": False})
         writer = Writer(writer.engine, settings)
         self.story, self.settings, self.engine = story, settings, writer.engine
-        self.work = _Work(writer, story.brief, 0, lambda event: None, None)
+        self.work = _Work(writer, story.brief, 0, lambda event: None, story.outline)
 
     def _before(self, place: Place) -> tuple[str, Scene, list[str]]:
         """What stands before a place, the scene there, and the texts of its candidates."""
-        beats, work = self.story.outline.beats, self.work
-        beat = beats[place.part].beat
+        beats, work, before = self.story.outline.beats, self.work, text_before(self.story, place)
+        wants = spread(work.wished, len(beats), None if place.plan else self.story.outline)
         if place.plan:
             told = beats[: place.part]
-            scene = work._line_scene(place.part, told, spread(work.wished, len(beats)))
-            done = render_outline(Outline(beats=told)) if told else OUTLINE_HEADING
-            return f"{done}{beat}:", scene, place.candidates
-        passages = self.story.passages[: place.part]
-        wants = spread(work.wished, len(beats), self.story.outline)
-        texts = [p.text for p in passages]
-        scene = work._scene(place.part, self.story.outline, texts, wants, None)
-        done = render_outline(self.story.outline) + "".join(map(render_passage, passages))
-        begun = heading(beat)
-        if place.said.strip():
-            begun = render_passage(Passage(beat=beat, text=place.said)).rstrip("\n")
-        return done + begun, scene, [f"{place.said} {c}".strip() for c in place.candidates]
+            scene = work._line_scene(place.part, told, wants, self.story.premise or "")
+            return before, scene, place.candidates
+        passages = [p.text for p in self.story.passages[: place.part]]
+        scene = work._scene(place.part, self.story.outline, passages, wants, None)
+        return before, scene, [f"{place.said} {c}".strip() for c in place.candidates]
 
     def scores(self, place: Place) -> tuple[np.ndarray, list[dict[str, float]]]:
         """The score of each candidate of a place, and its features."""

@@ -27,7 +27,8 @@ from fabula.training.tokenizer import open_tokenizer
 
 
 def backwards(text: str) -> str:
-    return " ".join(text.split()[::-1])
+    turned = " ".join(text.split()[::-1])
+    return turned if turned != text else text[::-1]
 
 
 def picked(number: int, premise: str | None = None) -> PickedStory:
@@ -101,7 +102,7 @@ def test_a_branch_is_read_as_its_text_by_itself(models: dict[str, Path], kind: s
     places = iter(story.places)
     for row in rows:
         with torch.no_grad():
-            found = branches.log_probabilities(branched, collate(row))
+            found = branches.log_probabilities(branched, collate(row, tokenizer.pad))
         for pick in row.picks:
             place = next(places)
             before = branches.text_before(story, place)
@@ -151,15 +152,19 @@ def test_what_does_not_fit(models: dict[str, Path]) -> None:
 
 def test_the_tensors_of_a_row() -> None:
     row = Branched("a", [5, 6, 7], [Branch(2, [8, 9], 1), Branch(3, [4], 1)], [])
-    batch = collate(row)
-    assert batch["input_ids"].tolist() == [[5, 6, 7, 8, 9, 4]]
-    assert batch["position_ids"].tolist() == [[0, 1, 2, 2, 3, 3]]
-    assert batch["rows"].tolist() == [3, 2]
-    assert batch["targets"].tolist() == [9, 4]
-    assert batch["branch"].tolist() == [0, 1]
+    batch = collate(row, 0)
+    assert batch["input_ids"].shape == batch["position_ids"].shape == (1, 64)
+    assert batch["input_ids"][0, :7].tolist() == [5, 6, 7, 8, 9, 4, 0]
+    assert batch["position_ids"][0, :8].tolist() == [0, 1, 2, 2, 3, 3, 1, 2]
+    assert batch["lengths"].tolist() == [2, 1, *[2] * 29]
+    assert batch["rows"].shape == (64,)
+    assert batch["rows"][:2].tolist() == [3, 2]
+    assert batch["targets"][:2].tolist() == [9, 4]
+    assert batch["branch"].tolist() == [0, 1, *[31] * 62]
     plan = branches.layout_of(batch).plan
-    assert plan.hidden.tolist() == [[False, False, True]] * 2 + [[False] * 3]
-    assert plan.position.tolist() == [2, 3, 3]
+    assert plan.hidden[:3].tolist() == [[False, False, True]] * 2 + [[False] * 3]
+    assert plan.position[:3].tolist() == [2, 3, 3]
+    assert plan.longest == 2
 
 
 def test_the_loss_of_a_place() -> None:
@@ -218,6 +223,28 @@ def test_it_learns_what_is_picked(
     assert (outcome.model / "names.json").is_file() == (method == "full")
 
 
+def test_weights_are_blended_in_the_end(models: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    file, base = picks_file(tmp_path), models["llama"]
+    plain = train(recipe(base, file, steps=3), tmp_path / "a", False, Announce())
+    blend = {"model": str(base), "share": 0.25}
+    given = {"file": str(file), "held_out": 0.3, "beta": 0.5, "blend": blend}
+    mixed = train(recipe(base, file, steps=3, picks=given), tmp_path / "b", False, Announce())
+    before, learnt, found = (
+        load_file(folder / "model.safetensors") for folder in (base, plain.model, mixed.model)
+    )
+    for name, weight in found.items():
+        expected = 0.25 * before[name].float() + 0.75 * learnt[name].float()
+        assert torch.allclose(weight.float(), expected, atol=1e-6), name
+    # What is told of the run is told of what was written.
+    assert plain.after != mixed.after
+    assert mixed.after.loss < mixed.before.loss
+    given["blend"] = {"model": str(models["gpt2"]), "share": 0.25}
+    with pytest.raises(FabulaError, match="another shape"):
+        train(recipe(base, file, picks=given), tmp_path / "c", False, Announce())
+
+
 def test_a_stopped_run_goes_on_as_if_it_had_not(models: dict[str, Path], tmp_path: Path) -> None:
     file = picks_file(tmp_path)
 
@@ -258,6 +285,10 @@ def with_place(**changes: Any) -> str:
         (with_place(wrong=[1]), "both the best and wrong"),
         (with_place(wrong=[0, 0]), "twice"),
         (with_place(candidates=["One."]), "candidates"),
+        (with_place(candidates=["One.", " \n", "Two."]), "is blank"),
+        (with_place(candidates=["One.", "One. ", "Two."]), "the same candidate twice"),
+        (with_place(candidates=["One." * 300, "Two."]), "at most 1000"),
+        (with_place(said="\ud800"), "half a character"),
         (with_place(part=5), "5 parts, from 0"),
         (with_place(bset=1), "did you mean 'best'"),
         (json.dumps({**GOOD, "passages": [], "places": [GOOD["places"][3]]}), "no passages before"),
@@ -299,11 +330,38 @@ def test_a_story_falls_on_one_side() -> None:
         ({"micro_batch_size": 2}, "micro_batch_size is 1"),
         ({"teacher": {"model": "x"}}, "teacher"),
         ({"picks": {}}, "file"),
+        ({"augmentation": {"drop_tag": 0.1}}, "no augmentation"),
+        ({"lora": {"dropout": 0.1}}, "no lora.dropout"),
+        (
+            {"method": "lora", "picks": {"file": "x", "blend": {"model": "x", "share": 0.5}}},
+            "say 'full'",
+        ),
+        ({"picks": {"file": "x", "blend": {"model": "x", "share": 1.5}}}, "less than 1"),
     ],
 )
 def test_impossible_recipes(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         recipe("embedded", tmp_path / "picks.jsonl", **changes)
+
+
+def test_a_tokenizer_of_another_model(models: dict[str, Path], tmp_path: Path) -> None:
+    import transformers
+
+    base = shutil.copytree(models["llama"], tmp_path / "base")
+    model = transformers.AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(90)
+    model.save_pretrained(base)
+    settings = recipe(base, picks_file(tmp_path, 6))
+    with pytest.raises(FabulaError, match="knows only 90"):
+        train(settings, tmp_path, False, Announce())
+
+
+def test_a_file_that_has_changed(models: dict[str, Path], tmp_path: Path) -> None:
+    file = picks_file(tmp_path)
+    train(recipe(models["llama"], file, steps=1), tmp_path, False, Announce())
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(FabulaError, match="has changed since this run began"):
+        train(recipe(models["llama"], file, steps=2), tmp_path, True, Announce())
 
 
 def test_nothing_to_learn_or_hold_out(models: dict[str, Path], tmp_path: Path) -> None:

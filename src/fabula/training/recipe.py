@@ -134,6 +134,22 @@ class Preferences(Part):
     sft: Annotated[float, Field(ge=0, le=100)] = 0.0
 
 
+class Blend(Part):
+    """Another model's weights in what a run writes at last.
+
+    Weights of one line can be averaged (Wortsman et al. 2022, arXiv:2203.05482), and between a
+    model and what it was tuned to, what the tuning cost comes back sooner than what it won is lost
+    (Rame et al. 2024, *WARP*, arXiv:2406.16768).
+
+    Attributes:
+        model: folder, hub id or 'embedded', of the same shape; an earlier one of the same line.
+        share: of its weights; the rest are those that were learnt.
+    """
+
+    model: str
+    share: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Picks(Part):
     """Which of several sentences a reader would have next (`fabula.training.picks`).
 
@@ -148,6 +164,7 @@ class Picks(Part):
         keep: weight of how far the best one has become unlikelier than it was.
         row: most tokens of a story with the candidates that hang on it; a story that has more is
             parted, and its text read again for each part.
+        blend: what the weights that were learnt are averaged with in the end.
     """
 
     file: str
@@ -159,6 +176,7 @@ class Picks(Part):
     worse: Annotated[float, Field(ge=0, le=100)] = 0.25
     keep: Annotated[float, Field(ge=0, le=100)] = 0.3
     row: Annotated[int, Field(ge=64, le=1_000_000)] = 6144
+    blend: Blend | None = None
 
 
 class Augmentation(Part):
@@ -374,6 +392,7 @@ class Recipe(Part):
             raise ValueError("has preferences with their own pairs: leave data out")
 
     def _learns_picks(self) -> None:
+        assert self.picks is not None
         if self.init is not None:
             raise ValueError("has picks, which need a model that can write: give base_model")
         if self.preferences is not None:
@@ -382,6 +401,12 @@ class Recipe(Part):
             raise ValueError("has picks, which bring their own stories: leave data out")
         if self.teacher is not None:
             raise ValueError("has picks, which go with no teacher")
+        if self.augmentation != Augmentation():
+            raise ValueError("has picks, whose stories are learnt as they are: no augmentation")
+        if self.picks.blend is not None and self.method != "full":
+            raise ValueError(f"has a picks.blend, which '{self.method}' cannot: say 'full'")
+        if self.lora.dropout:
+            raise ValueError("has picks, which go with no lora.dropout: the reference has none")
         if self.micro_batch_size != 1:
             raise ValueError("has picks, which are learnt story by story: micro_batch_size is 1")
 

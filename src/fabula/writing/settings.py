@@ -29,12 +29,12 @@ class Weights(Model):
     weakest: float = 0.4
     gain: float = 0.5
     due: float = 8.0
-    early: float = 0.2
-    follows: float = 2.0
+    early: float = 0.8
+    follows: float = 3.0
     point_of_view: float = 2.5
     tense: float = 1.0
     arc: float = 0.5
-    reads_genre: float = 2.0
+    reads_genre: float = 4.0
     reads_tone: float = 0.5
     reads_arc: float = 0.6
     reads_ending: float = 2.0
@@ -53,9 +53,10 @@ class Weights(Model):
 PLAN_WEIGHTS = Weights(
     likelihood=0.72,
     due=2.0,
+    early=1.0,
     repetition=6.0,
     stranger=5.0,
-    reads_genre=2.5,
+    reads_genre=5.0,
     reads_tone=1.0,
     reads_arc=1.5,
     reads_ending=2.0,
@@ -133,6 +134,6 @@ class WriterSettings(Model):
     copied_words: Annotated[int, Field(ge=8, le=10_000)] = 10
     recited_words: Annotated[int, Field(ge=2, le=10_000)] = 8
     reciting_penalty: Annotated[float, Field(ge=0, le=100)] = 0.0
-    read_enough: Annotated[float, Field(ge=-4, le=0)] = -0.7
+    read_enough: Annotated[float, Field(ge=-4, le=0)] = -0.4
     weights: Weights = Weights()
     plan_weights: Weights = PLAN_WEIGHTS

@@ -3,7 +3,8 @@
 The candidates of a place share all that is before them, and the places of a story share most of it.
 So a story is read once, as a trunk, and every candidate once, as a branch that sees the trunk up to
 where it leaves it and itself (tree attention; Miao et al. 2024, *SpecInfer*, arXiv:2305.09781). As
-pairs of whole texts, two candidates of each place would take some twenty-five times the tokens.
+pairs of whole texts, the best and each wrong candidate of a place, they are some twenty times the
+tokens (`recipes/embedded-picks.yaml`).
 
 A row holds the trunk, then its branches one after another; positions go on from where a branch
 leaves the trunk.
@@ -23,7 +24,7 @@ from fabula.story.format import OUTLINE_HEADING, heading, render_beat, render_pr
 from fabula.story.story import Beat
 from fabula.training.attention import one_by_one
 from fabula.training.loss import TOLERANCE
-from fabula.training.packing import Batch
+from fabula.training.packing import ALIGNMENT, Batch
 from fabula.training.picks.places import PickedStory, Place
 from fabula.training.tokenizer import TextTokenizer
 
@@ -151,13 +152,17 @@ def _branches(before: list[int], texts: list[list[int]], trunk: list[int]) -> li
     return [Branch(leaves, text[leaves:], len(text) - start) for text in texts]
 
 
-def collate(story: Branched) -> Batch:
+def collate(story: Branched, pad: int) -> Batch:
     """Tensors of one row.
 
     `input_ids` and `position_ids`, [1, width]; `trunk`, tokens of the trunk, [1]; `leaves` and
     `lengths`, tokens of the trunk that each branch sees and its own, [branches]; `rows`, `targets`
     and `branch`, [judged]: the token that tells each judged one, that one, and whose it is; and
-    `picks`.
+    `picks`. Branches of padding and judgements that are nobody's fill up to `ALIGNMENT`: kernels
+    are kept in memory for each shape that they meet.
+
+    Args:
+        pad: id of padding.
     """
     ids, positions = list(story.trunk), list(range(len(story.trunk)))
     rows, targets, branch = [], [], []
@@ -170,12 +175,24 @@ def collate(story: Branched) -> Batch:
             branch.append(number)
         ids += each.ids
         positions += range(each.leaves, each.leaves + size)
+    leaves, lengths = [b.leaves for b in story.branches], [len(b.ids) for b in story.branches]
+    while empty := -len(ids) % ALIGNMENT:
+        # No longer than the longest: all branches are computed as if they were as long.
+        size = min(empty, max(lengths, default=1))
+        ids += [pad] * size
+        positions += range(1, 1 + size)
+        leaves.append(1)
+        lengths.append(size)
+    empty = -len(rows) % ALIGNMENT
+    rows += [0] * empty
+    targets += [pad] * empty
+    branch += [len(lengths)] * empty
     return {
         "input_ids": torch.tensor([ids]),
         "position_ids": torch.tensor([positions]),
         "trunk": torch.tensor([len(story.trunk)]),
-        "leaves": torch.tensor([b.leaves for b in story.branches]),
-        "lengths": torch.tensor([len(b.ids) for b in story.branches]),
+        "leaves": torch.tensor(leaves),
+        "lengths": torch.tensor(lengths),
         "rows": torch.tensor(rows),
         "targets": torch.tensor(targets),
         "branch": torch.tensor(branch),
@@ -244,6 +261,7 @@ def attend(
     Args:
         query: [1, heads, width, size]; key and value may have fewer heads.
         attention_mask: what `layout_of` returns.
+        dropout: not applied, as the reference has none.
         sliding_window: a token sees this many tokens back, itself among them.
 
     Returns:
@@ -260,10 +278,8 @@ def attend(
             k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
         n = plan.trunk
         of_trunk = [t[0, :, :n] for t in (q, k, v)]
-        trunk = one_by_one(
-            of_trunk[0], of_trunk[1], of_trunk[2], [n], dropout, scale, sliding_window
-        )
-        branches = _of_branches(plan, q[0] * scale, k[0], v[0], dropout, sliding_window)
+        trunk = one_by_one(of_trunk[0], of_trunk[1], of_trunk[2], [n], 0.0, scale, sliding_window)
+        branches = _of_branches(plan, q[0], k[0], v[0], scale, sliding_window)
         out = torch.cat([trunk, branches], dim=1)
     return out.to(kind).transpose(0, 1).reshape(1, plan.width, heads, -1), None
 
@@ -273,7 +289,7 @@ def _of_branches(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    dropout: float,
+    scale: float,
     window: int | None,
 ) -> torch.Tensor:
     """What branch tokens take from the trunk and from their own branch; [heads, tokens, size]."""
@@ -290,12 +306,12 @@ def _of_branches(
         hidden = hidden | (back >= window)
         unseen = unseen | ~unseen.new_ones(unseen.shape).triu(1 - window)
     q_own, k_own, v_own = map(by_branch, (q, k, v))
-    from_trunk = (q[:, n:] @ k[:, :n].transpose(1, 2)).masked_fill(hidden, -torch.inf)
-    own = (q_own @ k_own.transpose(2, 3)).masked_fill(unseen, -torch.inf)
+    # In float32 whatever the rest is in: bfloat16 has too few bits for scores and their weights.
+    seen, within = k[:, :n].float().transpose(1, 2), k_own.float().transpose(2, 3)
+    from_trunk = (q[:, n:].float() @ seen * scale).masked_fill(hidden, -torch.inf)
+    own = (q_own.float() @ within * scale).masked_fill(unseen, -torch.inf)
     own = own.flatten(1, 2)[:, plan.slot]
-    weights = torch.cat([from_trunk, own], dim=-1).softmax(dim=-1)
-    if dropout:
-        weights = torch.nn.functional.dropout(weights, dropout)
+    weights = torch.cat([from_trunk, own], dim=-1).softmax(dim=-1).to(v.dtype)
     places = weights.new_zeros(heads, plan.branches * plan.longest, plan.longest)
     own = places.index_copy(1, plan.slot, weights[..., n:])
     own = own.view(heads, plan.branches, plan.longest, -1) @ v_own
@@ -303,7 +319,7 @@ def _of_branches(
 
 
 def log_probabilities(model: Any, batch: Batch) -> torch.Tensor:
-    """Log-probability of each candidate after all that is before it, nats, [branches].
+    """Log-probability of each candidate after all that is before it, nats, [branches or more].
 
     Args:
         model: a transformers model whose attention is `NAME`.
@@ -316,7 +332,8 @@ def log_probabilities(model: Any, batch: Batch) -> torch.Tensor:
         logits_to_keep=batch["rows"],
     ).logits[0]
     told = scores.float().log_softmax(-1).gather(1, batch["targets"][:, None])[:, 0]
-    sums: torch.Tensor = told.new_zeros(len(batch["lengths"])).index_add(0, batch["branch"], told)
+    nobody = len(batch["lengths"])
+    sums: torch.Tensor = told.new_zeros(nobody + 1).index_add(0, batch["branch"], told)
     return sums
 
 
@@ -343,16 +360,16 @@ def prepare(model: Any, vocabulary: int) -> None:
         with torch.no_grad():
             expected = [_alone(model, trunk, branch) for branch in branches]
             model.set_attn_implementation(NAME)
-            batch = collate(Branched("", trunk, branches, []))
+            batch = collate(Branched("", trunk, branches, []), 0)
             device = next(model.parameters()).device
             placed = {
                 k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
             }
-            found = log_probabilities(model, placed).cpu()
+            found = log_probabilities(model, placed).cpu()[: len(branches)]
         agrees = torch.allclose(
             found, torch.tensor(expected), rtol=TOLERANCE[model.dtype], atol=0.01
         )
-    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
         raise FabulaError(_unfit(model)) from error
     finally:
         model.train(was_training)

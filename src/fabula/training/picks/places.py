@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fabula.corpus.lines import read_lines
 from fabula.errors import FabulaError
@@ -22,6 +22,24 @@ from fabula.story.brief import Model
 from fabula.story.files import validate
 
 Index = Annotated[int, Field(ge=0)]
+
+
+def _told(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("has half a character (a lone surrogate); write it as UTF-8") from None
+    return value
+
+
+def _candidate(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is blank; leave it out")
+    return value.strip()
+
+
+Text = Annotated[str, AfterValidator(_told)]
+Candidate = Annotated[Text, Field(max_length=1_000), AfterValidator(_candidate)]
 
 
 class Place(Model):
@@ -38,8 +56,8 @@ class Place(Model):
 
     part: Index
     plan: bool = False
-    said: str = ""
-    candidates: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
+    said: Text = ""
+    candidates: Annotated[list[Candidate], Field(min_length=2)]
     best: Index
     wrong: list[Index] = []
 
@@ -52,6 +70,8 @@ class Place(Model):
             raise ValueError("has a candidate that is both the best and wrong")
         if len(set(self.wrong)) < len(self.wrong):
             raise ValueError("names a wrong candidate twice")
+        if len({" ".join(c.split()) for c in self.candidates}) < count:
+            raise ValueError("has the same candidate twice")
         return self
 
     @property
@@ -78,9 +98,9 @@ class PickedStory(Model):
         places: in any order.
     """
 
-    id: str = ""
+    id: Text = ""
     brief: Brief
-    premise: str | None = None
+    premise: Text | None = None
     outline: Outline
     passages: list[Passage] = []
     places: Annotated[list[Place], Field(min_length=1)]
@@ -88,6 +108,8 @@ class PickedStory(Model):
     @model_validator(mode="after")
     def _has_its_parts(self) -> PickedStory:
         beats = len(self.outline.beats)
+        for passage in self.passages:
+            _told(passage.text)
         for number, place in enumerate(self.places, 1):
             if place.part >= beats:
                 raise ValueError(

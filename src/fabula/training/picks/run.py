@@ -10,16 +10,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from fabula.engines.digest import digest_file
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import models
+from fabula.training import checkpoint, models
 from fabula.training.handover import write_model
 from fabula.training.packing import Batch
 from fabula.training.picks import branches
 from fabula.training.picks.branches import Branched
 from fabula.training.picks.places import PickedStory, parted, read_picks
 from fabula.training.picks.trainer import HeldOutPicks, PickStream, PickTrainer, Taste
-from fabula.training.recipe import Picks, Recipe, dump_recipe
+from fabula.training.recipe import Blend, Picks, Recipe, dump_recipe
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
 from fabula.training.tokenizer import open_tokenizer
 
@@ -37,15 +38,17 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
     picks = recipe.picks
     assert picks is not None
     path = Path(picks.file).expanduser()
-    tokenizer = open_tokenizer(source)
     stories, others = parted(read_picks(path), picks.held_out)
+    _remember(path, folder)
+    tokenizer = open_tokenizer(source)
+    parts = ([_fewer(story, picks) for story in stories], others)
     learnt, held_out = (
         [
             row
             for story in part
             for row in branches.encode(story, tokenizer, recipe.sequence_length, picks.row)
         ]
-        for part in ([_fewer(story, picks) for story in stories], others)
+        for part in parts
     )
     for rows, what in ((learnt, "to learn from"), (held_out, "to hold out")):
         if not rows:
@@ -56,11 +59,15 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
             )
     last, counts = checkpoint_of(folder, announce)
     model = models.load_base(source, recipe)
-    branches.prepare(model, tokenizer.vocabulary)
+    # Opened now, so that what is wrong with it is said before time is spent.
+    other = _other(recipe, picks.blend, model) if picks.blend is not None else {}
+    _check_ids([*learnt, *held_out], model)
+    branches.prepare(model.to(models.device()), tokenizer.vocabulary)
+    _without_dropout(model)
     reference: nn.Module | None = None
     if recipe.method == "full":
         # Before a checkpoint is loaded into the model: the reference never learns.
-        reference = copy.deepcopy(model).requires_grad_(False).eval().to(models.device())
+        reference = copy.deepcopy(model).requires_grad_(False).eval()
     else:
         model = models.add_adapter(model, recipe)
     if recipe.gradient_checkpointing:
@@ -70,24 +77,30 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
             if each is not None:
                 models.compile_layers(each)
     places = [sum(len(row.picks) for row in rows) for rows in (learnt, held_out)]
+    left = sum(len(story.places) for part in parts for story in part) - sum(places)
     announce.note(
         f"{recipe.name}: {recipe.method}, {places[0]:,} places of {len(learnt):,} stories, "
         f"{places[1]:,} places held out, {models.count(model)[0] / 1e6:.2f} M parameters that "
-        "learn."
+        f"learn.{f' {left:,} places do not fit and are left out.' if left else ''}"
     )
     write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
     trainer, lines = sit(
         recipe=recipe,
         model=model,
         loss_of=None,
-        stream=PickStream(learnt, recipe.seed, counts.cursor),
-        held_out=HeldOutPicks(held_out),
+        stream=PickStream(learnt, tokenizer.pad, recipe.seed, counts.cursor),
+        held_out=HeldOutPicks(held_out, tokenizer.pad),
         folder=folder,
         counts=counts,
         last=last,
         announce=announce,
         make=partial(PickTrainer, picks, _told_by(reference, model)),
     )
+    learnt_score = trainer.last_score[1] if trainer.last_score is not None else None
+    if trainer.finished and picks.blend is not None:
+        _mix(model, other, picks.blend.share)
+        trainer.last_score = None
+        learnt_score = trainer.evaluate_held_out()
     final = write_model(recipe, model, tokenizer, folder) if trainer.finished else None
     first = next((line for line in lines if "eval_loss" in line), None)
     outcome = Outcome(
@@ -95,7 +108,7 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
         model=final,
         finished=trainer.finished,
         before=Taste.of(first) if first is not None else None,
-        after=trainer.last_score[1] if trainer.last_score is not None else None,
+        after=learnt_score,
         counts=counts,
         parameters=models.count(model),
     )
@@ -112,6 +125,67 @@ def _fewer(story: PickedStory, picks: Picks) -> PickedStory:
     # A place with one candidate left tells nothing.
     told = [place for place in places if len(place.candidates) > 1]
     return story.model_copy(update={"places": told})
+
+
+def _remember(path: Path, folder: Path) -> None:
+    """Note which picks a run learns from, or see that they are still the same.
+
+    Raises:
+        FabulaError: the file has changed since the run began.
+    """
+    digest, note = digest_file(path), folder / "picks.sha256"
+    if note.is_file() and checkpoint.newest_whole(folder / "checkpoints")[0] is not None:
+        if note.read_text("utf-8").strip() != digest:
+            raise FabulaError(
+                f"{path} has changed since this run began; go on with the file of that time, or "
+                "start over with --force."
+            )
+        return
+    write_atomic(note, digest + "\n")
+
+
+def _other(recipe: Recipe, blend: Blend, model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights that the learnt ones are averaged with.
+
+    Raises:
+        FabulaError: unreadable, or of another shape.
+    """
+    weights: dict[str, torch.Tensor] = models.load_base(
+        models.resolve(blend.model), recipe
+    ).state_dict()
+    shapes = {name: t.shape for name, t in model.state_dict().items()}
+    if {name: t.shape for name, t in weights.items()} != shapes:
+        raise FabulaError(
+            f"picks.blend.model: {blend.model} is of another shape than {recipe.base_model}; name "
+            "an earlier model of the same line."
+        )
+    return weights
+
+
+@torch.no_grad()
+def _mix(model: nn.Module, other: dict[str, torch.Tensor], share: float) -> None:
+    """Average a model's weights with others."""
+    # Tied weights are one tensor under two names.
+    for name, parameter in model.named_parameters():
+        parameter.lerp_(other[name.replace("_orig_mod.", "")].to(parameter), share)
+
+
+def _check_ids(rows: list[Branched], model: nn.Module) -> None:
+    """Refuse a tokenizer that gives ids which the model does not know."""
+    known = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    highest = max(max(max(r.trunk), *(max(b.ids) for b in r.branches)) for r in rows)
+    if highest >= known:
+        raise FabulaError(
+            f"The tokenizer gives the id {highest}, but the model knows only {known}; use the "
+            "tokenizer that belongs to the weights."
+        )
+
+
+def _without_dropout(model: nn.Module) -> None:
+    """What the reference tells is without noise, and so has to be what is held against it."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
 
 
 def _told_by(reference: nn.Module | None, model: nn.Module) -> Callable[[Batch], torch.Tensor]:
@@ -148,10 +222,12 @@ def _card(recipe: Recipe, outcome: Outcome[Taste], learnt: list[Branched], place
         ]
     )
     assert recipe.picks is not None
+    blend = recipe.picks.blend
+    mixed = f", then averaged with {blend.share:.0%} of {blend.model}'s weights" if blend else ""
     return (
         f"# {recipe.name}\n\n{recipe.base_model}, tuned ({recipe.method}, beta "
         f"{recipe.picks.beta:g}) on what readers picked at {places:,} places of "
-        f"{len({row.id for row in learnt}):,} stories ({recipe.picks.file}).\n\n{table}\n\n"
+        f"{len({row.id for row in learnt}):,} stories ({recipe.picks.file}){mixed}.\n\n{table}\n\n"
         f"{outcome.after.documents:,} held-out places. Learnt in {outcome.counts.step} steps "
         f"({outcome.counts.epochs:.2f} epochs, {outcome.counts.seconds / 60:.0f} minutes) by the "
         "`recipe.yaml` of this run. Whether it writes better is for `fabula evaluate` to say.\n"

@@ -33,12 +33,13 @@ class PickStream(IterableDataset[Batch]):
     """Rows without end, each epoch in another order, from a cursor on.
 
     Args:
+        pad: id of padding.
         seed: decides the orders.
         start: the first row to come.
     """
 
-    def __init__(self, rows: Sequence[Branched], seed: int, start: Cursor) -> None:
-        self.rows, self.seed, self.start = rows, seed, start
+    def __init__(self, rows: Sequence[Branched], pad: int, seed: int, start: Cursor) -> None:
+        self.rows, self.pad, self.seed, self.start = rows, pad, seed, start
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, first, total = self.start.epoch, self.start.batch, len(self.rows)
@@ -47,7 +48,7 @@ class PickStream(IterableDataset[Batch]):
             random.Random(f"{self.seed}/order/{epoch}").shuffle(order)
             for number in range(first, total):
                 row = self.rows[order[number]]
-                batch = collate(row)
+                batch = collate(row, self.pad)
                 batch["row"] = order[number]
                 batch["load"] = Load(
                     ids=[row.id],
@@ -136,14 +137,15 @@ class PickTrainer(StoryTrainer):
     def weigh(self, batch: Batch) -> tuple[torch.Tensor, int]:
         """Its places, and the tokens that are judged."""
         places = torch.tensor(len(batch["picks"]), dtype=torch.float64)
-        return places, len(batch["targets"])
+        return places, int((batch["branch"] < len(batch["lengths"])).sum())
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Sum of the places' losses."""
         row = int(batch["row"])
         if row not in self._before:
             self._before[row] = self.reference(batch)
-        told = log_probabilities(model, batch)
+        # Not the wrapper that several GPUs get, which would part the row.
+        told = log_probabilities(self.network, batch)
         return losses(told, self._before[row], batch["picks"], self.picks).sum()
 
     @torch.no_grad()
@@ -157,7 +159,7 @@ class PickTrainer(StoryTrainer):
             for number, row in enumerate(held_out.rows):
                 batch = {
                     key: value.to(self.args.device) if isinstance(value, torch.Tensor) else value
-                    for key, value in collate(row).items()
+                    for key, value in collate(row, held_out.pad).items()
                 }
                 with self.casting():
                     told = log_probabilities(self.network, batch)
@@ -179,6 +181,6 @@ class PickTrainer(StoryTrainer):
 class HeldOutPicks:
     """Rows that are not learnt, and what the base model makes of them."""
 
-    def __init__(self, rows: Sequence[Branched]) -> None:
-        self.rows = rows
+    def __init__(self, rows: Sequence[Branched], pad: int) -> None:
+        self.rows, self.pad = rows, pad
         self.before: dict[int, torch.Tensor] = {}
