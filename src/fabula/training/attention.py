@@ -13,6 +13,7 @@ so the lengths of the documents travel there, as an integer tensor of shape [1, 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -153,15 +154,9 @@ def attend(
     """
     rows, heads, width, size = query.shape
     kind = value.dtype
-    # On CPUs PyTorch's bfloat16 kernel is no faster, and keeps code for every length it meets.
-    inner = torch.float32 if query.device.type == "cpu" else kind
-    query, key, value = (t.to(inner) for t in (query, key, value))
-    groups = heads // key.shape[1]
-    if groups > 1:
-        key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
-    parts = (query, key, value)
+    parts = widened(query, key, value)
     with torch.autocast(query.device.type, enabled=False):
-        if not dropout and one_call_works(query.device, inner, size):
+        if not dropout and one_call_works(query.device, parts[0].dtype, size):
             q, k, v = (t.transpose(1, 2).flatten(0, 1) for t in parts)
             out = _in_one_call(q, k, v, attention_mask, scaling, sliding_window)
         else:
@@ -171,11 +166,29 @@ def attend(
     return out.to(kind).reshape(rows, width, heads, size), None
 
 
-def register() -> None:
-    """Make the attention known to transformers under `NAME`."""
+def widened(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The three as they are computed with: as many heads each, and float32 on CPUs.
+
+    On CPUs PyTorch's bfloat16 kernel is no faster, and keeps code for every length it meets.
+    """
+    inner = torch.float32 if query.device.type == "cpu" else value.dtype
+    query, key, value = (t.to(inner) for t in (query, key, value))
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (t.repeat_interleave(groups, dim=1) for t in (key, value))
+    return query, key, value
+
+
+def register(name: str = NAME, function: Callable[..., Any] = attend) -> None:
+    """Make an attention known to transformers, by default that of documents.
+
+    What it has to know of a row travels as a ready-made mask.
+    """
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface
 
-    AttentionInterface.register(NAME, attend)
-    # Never called, because the lengths come as a ready-made mask; the name has to be known.
-    AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)
+    AttentionInterface.register(name, function)
+    # Never called, because the mask is ready-made; the name has to be known.
+    AttentionMaskInterface.register(name, lambda *args, **kwargs: None)

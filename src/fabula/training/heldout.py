@@ -17,6 +17,7 @@ import torch
 from fabula.errors import FabulaError
 from fabula.training.documents import Encoder, encode_documents, render
 from fabula.training.loss import LossOf
+from fabula.training.models import evaluating
 from fabula.training.packing import Batch, Document, collate, pack
 from fabula.training.recipe import Recipe
 from fabula.training.sources import Examples, open_split
@@ -118,20 +119,18 @@ class HeldOut:
     def score(self, loss_of: LossOf, model: torch.nn.Module) -> Score:
         """Score all documents, one batch at a time, without autocast."""
         device = next(model.parameters()).device
-        was_training = model.training
-        model.eval()
         nats = [0.0] * len(self.documents)
-        for row in self._rows:
-            batch: Batch = collate([[self.documents[n] for n in row]], self.pad, 0.0)
-            moved = {k: v.to(device) for k, v in batch.items()}
-            losses = loss_of.each(moved).double().cpu()
-            # Losses come in reading order, document after document.
-            start = 0
-            for n in row:
-                learnt = sum(label >= 0 for label in self.documents[n].labels)
-                nats[n] = float(losses[start : start + learnt].sum())
-                start += learnt
-        model.train(was_training)
+        with evaluating(model):
+            for row in self._rows:
+                batch: Batch = collate([[self.documents[n] for n in row]], self.pad, 0.0)
+                moved = {k: v.to(device) for k, v in batch.items()}
+                losses = loss_of.each(moved).double().cpu()
+                # Losses come in reading order, document after document.
+                start = 0
+                for n in row:
+                    learnt = sum(label >= 0 for label in self.documents[n].labels)
+                    nats[n] = float(losses[start : start + learnt].sum())
+                    start += learnt
         return self._summary(nats)
 
     def _summary(self, nats: list[float]) -> Score:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Held-out figures of a run on preferences or picks, one field each."""
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> Self:
+        """Back from a line of metrics.jsonl."""
+        return cls(**{name: line[f"eval_{name}"] for name in cls.__dataclass_fields__})
+
+    def metrics(self) -> dict[str, Any]:
+        """As a line of metrics.jsonl has them."""
+        return {f"eval_{name}": value for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)

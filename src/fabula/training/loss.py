@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fabula.errors import FabulaError
 from fabula.training import attention
+from fabula.training.models import evaluating
 from fabula.training.packing import ALIGNMENT, Batch
 
 SLICE = 512
@@ -247,9 +248,7 @@ def choose(model: nn.Module, vocabulary: int) -> LossOf:
     loss = LossOf(model)
     device = next(model.parameters()).device
     documents = [[(7 * i + 3 * n) % vocabulary for i in range(9 + n)] for n in range(3)]
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         alone = []
         for document in documents:
             ids = torch.tensor([document], device=device)
@@ -264,8 +263,6 @@ def choose(model: nn.Module, vocabulary: int) -> LossOf:
                 loss.fused = fused
                 if _agrees(loss, implementation, packed, expected):
                     return loss
-    finally:
-        model.train(was_training)
     raise FabulaError(
         f"Documents packed into one row would see each other in {type(loss.inner).__name__}, so "
         "this architecture cannot be trained here; use a Llama, Mistral or GPT-2 kind of model."

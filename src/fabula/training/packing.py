@@ -15,7 +15,7 @@ from __future__ import annotations
 import bisect
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -307,6 +307,38 @@ class _Made(Dataset[tuple[list[Batch], int]]):
         return self.stream.batches(*place)
 
 
+def check_ids(texts: Iterable[Sequence[int]], vocabulary: int) -> None:
+    """Refuse a tokenizer that gives ids which the model does not know.
+
+    Raises:
+        FabulaError: it does.
+    """
+    highest = max(map(max, texts))
+    if highest >= vocabulary:
+        raise FabulaError(
+            f"The tokenizer gives the id {highest}, but the model knows only {vocabulary}; use the "
+            "tokenizer that belongs to the weights."
+        )
+
+
+def shuffled(
+    count: int, size: int, seed: int, start: Cursor
+) -> Iterator[tuple[list[int], Cursor, float]]:
+    """Micro-batches of numbers below `count` without end, each epoch in another order.
+
+    Yields:
+        The numbers (the last of an epoch may be fewer), the cursor after them, epochs by then.
+    """
+    epoch, first, batches = start.epoch, start.batch, -(-count // size)
+    while True:
+        order = list(range(count))
+        random.Random(f"{seed}/order/{epoch}").shuffle(order)
+        for number in range(first, batches):
+            chosen = order[number * size : (number + 1) * size]
+            yield chosen, Cursor(epoch, 0, number + 1), epoch + (number + 1) / batches
+        epoch, first = epoch + 1, 0
+
+
 @dataclass(frozen=True)
 class Look:
     """What a first look at the data found.
@@ -336,12 +368,7 @@ def look(stream: Stream, vocabulary: int) -> Look:
     """
     documents = stream.deck.documents(stream.encoder, 0, 0)
     limit = stream.recipe.sequence_length
-    highest = max(max(d.ids) for d in documents)
-    if highest >= vocabulary:
-        raise FabulaError(
-            f"The tokenizer gives the id {highest}, but the model knows only {vocabulary}; use the "
-            "tokenizer that belongs to the weights."
-        )
+    check_ids((d.ids for d in documents), vocabulary)
     fitting = [d for d in documents if len(d) <= limit]
     longest = max(map(len, documents))
     if not fitting:

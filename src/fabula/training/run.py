@@ -85,21 +85,16 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
     set_seed(recipe.seed)
     source = models.resolve(recipe.base_model) if recipe.base_model is not None else None
-    if recipe.preferences is not None:
+    if recipe.preferences is not None or recipe.picks is not None:
         assert source is not None
         _check_context(recipe, source)
         _make_folder(folder)
-        # trl takes seconds to load, which no other run needs.
-        from fabula.training.preferences.run import train_preferences
-
-        return train_preferences(recipe, source, folder, announce)
-    if recipe.picks is not None:
-        assert source is not None
-        _check_context(recipe, source)
-        _make_folder(folder)
-        from fabula.training.picks.run import train_picks
-
-        return train_picks(recipe, source, folder, announce)
+        if recipe.picks is not None:
+            from fabula.training.picks.run import train_picks as tune
+        else:
+            # trl takes seconds to load, which no other run needs.
+            from fabula.training.preferences.run import train_preferences as tune  # type: ignore[assignment]
+        return tune(recipe, source, folder, announce)
     deck = open_deck(recipe)
     if source is not None:
         _check_context(recipe, source)

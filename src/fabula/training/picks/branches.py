@@ -22,8 +22,9 @@ from fabula.errors import FabulaError
 from fabula.story import Passage, render_brief, render_outline, render_passage
 from fabula.story.format import OUTLINE_HEADING, heading, render_beat, render_premise
 from fabula.story.story import Beat
-from fabula.training.attention import one_by_one
+from fabula.training.attention import one_by_one, register, widened
 from fabula.training.loss import TOLERANCE
+from fabula.training.models import evaluating
 from fabula.training.packing import ALIGNMENT, Batch
 from fabula.training.picks.places import PickedStory, Place
 from fabula.training.tokenizer import TextTokenizer
@@ -200,13 +201,17 @@ def collate(story: Branched, pad: int) -> Batch:
     }
 
 
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors there."""
+    return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+
+
 @dataclass(frozen=True)
 class Layout:
     """Who sees whom in a row.
 
     Attributes:
         trunk: tokens of the trunk.
-        width: tokens of the row.
         hidden: [branch tokens, trunk], True where a token does not see the trunk's.
         position: [branch tokens], tokens before it in its text.
         slot: [branch tokens], where a token lies among `branches` x `longest` places.
@@ -214,7 +219,6 @@ class Layout:
     """
 
     trunk: int
-    width: int
     hidden: torch.Tensor
     position: torch.Tensor
     slot: torch.Tensor
@@ -224,7 +228,7 @@ class Layout:
 
 def layout_of(batch: Batch) -> torch.Tensor:
     """The layout of a row, on a tensor that transformers hands to the attention as a mask."""
-    trunk, width = int(batch["trunk"]), batch["input_ids"].shape[1]
+    trunk = int(batch["trunk"])
     leaves, lengths = batch["leaves"], batch["lengths"]
     device = leaves.device
     longest = int(lengths.max())
@@ -234,7 +238,6 @@ def layout_of(batch: Batch) -> torch.Tensor:
     carrier: torch.Tensor = lengths.view(1, 1, 1, -1)
     carrier.plan = Layout(  # type: ignore[attr-defined]
         trunk=trunk,
-        width=width,
         hidden=torch.arange(trunk, device=device)[None] >= leaves[number][:, None],
         position=leaves[number] + within,
         slot=number * longest + within,
@@ -268,20 +271,14 @@ def attend(
         [1, width, heads, size], and None for the weights that nobody asked for.
     """
     plan: Layout = attention_mask.plan  # type: ignore[attr-defined]
-    heads, groups = query.shape[1], query.shape[1] // key.shape[1]
+    heads, kind, n = query.shape[1], value.dtype, plan.trunk
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    kind = value.dtype
-    inner = torch.float32 if query.device.type == "cpu" else kind
-    q, k, v = (t.to(inner) for t in (query, key, value))
+    q, k, v = (t[0] for t in widened(query, key, value))
     with torch.autocast(query.device.type, enabled=False):
-        if groups > 1:
-            k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
-        n = plan.trunk
-        of_trunk = [t[0, :, :n] for t in (q, k, v)]
-        trunk = one_by_one(of_trunk[0], of_trunk[1], of_trunk[2], [n], 0.0, scale, sliding_window)
-        branches = _of_branches(plan, q[0], k[0], v[0], scale, sliding_window)
+        trunk = one_by_one(q[:, :n], k[:, :n], v[:, :n], [n], 0.0, scale, sliding_window)
+        branches = _of_branches(plan, q, k, v, scale, sliding_window)
         out = torch.cat([trunk, branches], dim=1)
-    return out.to(kind).transpose(0, 1).reshape(1, plan.width, heads, -1), None
+    return out.to(kind).transpose(0, 1).reshape(1, query.shape[2], heads, -1), None
 
 
 def _of_branches(
@@ -343,36 +340,24 @@ def prepare(model: Any, vocabulary: int) -> None:
     Raises:
         FabulaError: in this architecture branches would not be read as texts of their own.
     """
-    from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface
-
-    AttentionInterface.register(NAME, attend)
-    # Never called, because the layout comes as a ready-made mask; the name has to be known.
-    AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)
+    register(NAME, attend)
     trunk = [(5 * n + 1) % vocabulary for n in range(40)]
     branches = [
         Branch(leaves, [(7 * n + leaves) % vocabulary for n in range(size)], size - 1)
         for leaves, size in ((9, 4), (30, 7), (30, 5), (40, 2))
     ]
-    was_training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(model):
             expected = [_alone(model, trunk, branch) for branch in branches]
             model.set_attn_implementation(NAME)
             batch = collate(Branched("", trunk, branches, []), 0)
-            device = next(model.parameters()).device
-            placed = {
-                k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
-            }
+            placed = to_device(batch, next(model.parameters()).device)
             found = log_probabilities(model, placed).cpu()[: len(branches)]
         agrees = torch.allclose(
             found, torch.tensor(expected), rtol=TOLERANCE[model.dtype], atol=0.01
         )
     except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:
         raise FabulaError(_unfit(model)) from error
-    finally:
-        model.train(was_training)
     if not agrees:
         raise FabulaError(_unfit(model))
 

@@ -13,9 +13,9 @@ from torch import nn
 from fabula.engines.digest import digest_file
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import checkpoint, models
+from fabula.training import models
 from fabula.training.handover import write_model
-from fabula.training.packing import Batch
+from fabula.training.packing import Batch, check_ids
 from fabula.training.picks import branches
 from fabula.training.picks.branches import Branched
 from fabula.training.picks.places import PickedStory, parted, read_picks
@@ -39,7 +39,6 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
     assert picks is not None
     path = Path(picks.file).expanduser()
     stories, others = parted(read_picks(path), picks.held_out)
-    _remember(path, folder)
     tokenizer = open_tokenizer(source)
     parts = ([_fewer(story, picks) for story in stories], others)
     learnt, held_out = (
@@ -58,10 +57,15 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
                 "stories, raise these, or change picks.held_out."
             )
     last, counts = checkpoint_of(folder, announce)
+    _remember(path, folder, resumed=last is not None)
     model = models.load_base(source, recipe)
     # Opened now, so that what is wrong with it is said before time is spent.
     other = _other(recipe, picks.blend, model) if picks.blend is not None else {}
-    _check_ids([*learnt, *held_out], model)
+    rows = [*learnt, *held_out]
+    check_ids(
+        [ids for row in rows for ids in (row.trunk, *(b.ids for b in row.branches))],
+        int(model.get_input_embeddings().weight.shape[0]),  # type: ignore[operator]
+    )
     branches.prepare(model.to(models.device()), tokenizer.vocabulary)
     _without_dropout(model)
     reference: nn.Module | None = None
@@ -96,11 +100,10 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
         announce=announce,
         make=partial(PickTrainer, picks, _told_by(reference, model)),
     )
-    learnt_score = trainer.last_score[1] if trainer.last_score is not None else None
     if trainer.finished and picks.blend is not None:
         _mix(model, other, picks.blend.share)
         trainer.last_score = None
-        learnt_score = trainer.evaluate_held_out()
+        trainer.evaluate_held_out()
     final = write_model(recipe, model, tokenizer, folder) if trainer.finished else None
     first = next((line for line in lines if "eval_loss" in line), None)
     outcome = Outcome(
@@ -108,7 +111,7 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
         model=final,
         finished=trainer.finished,
         before=Taste.of(first) if first is not None else None,
-        after=learnt_score,
+        after=trainer.last_score[1] if trainer.last_score is not None else None,
         counts=counts,
         parameters=models.count(model),
     )
@@ -127,14 +130,14 @@ def _fewer(story: PickedStory, picks: Picks) -> PickedStory:
     return story.model_copy(update={"places": told})
 
 
-def _remember(path: Path, folder: Path) -> None:
+def _remember(path: Path, folder: Path, resumed: bool) -> None:
     """Note which picks a run learns from, or see that they are still the same.
 
     Raises:
         FabulaError: the file has changed since the run began.
     """
     digest, note = digest_file(path), folder / "picks.sha256"
-    if note.is_file() and checkpoint.newest_whole(folder / "checkpoints")[0] is not None:
+    if resumed and note.is_file():
         if note.read_text("utf-8").strip() != digest:
             raise FabulaError(
                 f"{path} has changed since this run began; go on with the file of that time, or "
@@ -165,20 +168,8 @@ def _other(recipe: Recipe, blend: Blend, model: nn.Module) -> dict[str, torch.Te
 @torch.no_grad()
 def _mix(model: nn.Module, other: dict[str, torch.Tensor], share: float) -> None:
     """Average a model's weights with others."""
-    # Tied weights are one tensor under two names.
     for name, parameter in model.named_parameters():
-        parameter.lerp_(other[name.replace("_orig_mod.", "")].to(parameter), share)
-
-
-def _check_ids(rows: list[Branched], model: nn.Module) -> None:
-    """Refuse a tokenizer that gives ids which the model does not know."""
-    known = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
-    highest = max(max(max(r.trunk), *(max(b.ids) for b in r.branches)) for r in rows)
-    if highest >= known:
-        raise FabulaError(
-            f"The tokenizer gives the id {highest}, but the model knows only {known}; use the "
-            "tokenizer that belongs to the weights."
-        )
+        parameter.lerp_(other[name].to(parameter), share)
 
 
 def _without_dropout(model: nn.Module) -> None:
@@ -195,13 +186,8 @@ def _told_by(reference: nn.Module | None, model: nn.Module) -> Callable[[Batch],
     def told(batch: Batch) -> torch.Tensor:
         if reference is not None:
             return branches.log_probabilities(reference, batch)
-        was_training = model.training
-        model.eval()
-        try:
-            with model.disable_adapter():  # type: ignore[operator]
-                return branches.log_probabilities(model, batch)
-        finally:
-            model.train(was_training)
+        with models.evaluating(model), model.disable_adapter():  # type: ignore[operator]
+            return branches.log_probabilities(model, batch)
 
     return told
 

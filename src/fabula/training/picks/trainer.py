@@ -13,7 +13,6 @@ Stream, optimiser, annealing, checkpoints and limits are those of every run
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,10 @@ from torch import nn
 from torch.nn.functional import logsigmoid
 from torch.utils.data import IterableDataset
 
-from fabula.training.packing import Batch, Cursor, Load
-from fabula.training.picks.branches import Branched, Pick, collate, log_probabilities
+from fabula.training.kinds import Figures
+from fabula.training.models import evaluating
+from fabula.training.packing import Batch, Cursor, Load, shuffled
+from fabula.training.picks.branches import Branched, Pick, collate, log_probabilities, to_device
 from fabula.training.recipe import Picks
 from fabula.training.trainer import StoryTrainer
 
@@ -42,27 +43,16 @@ class PickStream(IterableDataset[Batch]):
         self.rows, self.pad, self.seed, self.start = rows, pad, seed, start
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, first, total = self.start.epoch, self.start.batch, len(self.rows)
-        while True:
-            order = list(range(total))
-            random.Random(f"{self.seed}/order/{epoch}").shuffle(order)
-            for number in range(first, total):
-                row = self.rows[order[number]]
-                batch = collate(row, self.pad)
-                batch["row"] = order[number]
-                batch["load"] = Load(
-                    ids=[row.id],
-                    cursor=Cursor(epoch, 0, number + 1),
-                    epochs=epoch + (number + 1) / total,
-                    dropped=0,
-                    tokens=len(row),
-                )
-                yield batch
-            epoch, first = epoch + 1, 0
+        for (number,), cursor, epochs in shuffled(len(self.rows), 1, self.seed, self.start):
+            row = self.rows[number]
+            batch = collate(row, self.pad)
+            batch["row"] = number
+            batch["load"] = Load([row.id], cursor, epochs, dropped=0, tokens=len(row))
+            yield batch
 
 
 @dataclass(frozen=True)
-class Taste:
+class Taste(Figures):
     """How far a model agrees with a reader at places that it did not learn.
 
     Attributes:
@@ -78,15 +68,6 @@ class Taste:
     best: float
     wrong: float
     documents: int
-
-    @staticmethod
-    def of(line: dict[str, Any]) -> Taste:
-        """Back from a line of metrics.jsonl."""
-        return Taste(**{name: line[f"eval_{name}"] for name in Taste.__dataclass_fields__})
-
-    def metrics(self) -> dict[str, Any]:
-        """As a line of metrics.jsonl has them."""
-        return {f"eval_{name}": value for name, value in vars(self).items()}
 
 
 def losses(
@@ -151,20 +132,14 @@ class PickTrainer(StoryTrainer):
     @torch.no_grad()
     def measure(self, held_out: HeldOutPicks) -> Taste:
         """Judge held-out places."""
-        was_training = self.network.training
-        self.network.eval()
         loss = better = pairs = best = wrong = 0.0
         places = 0
-        try:
+        with evaluating(self.network), self.casting():
             for number, row in enumerate(held_out.rows):
-                batch = {
-                    key: value.to(self.args.device) if isinstance(value, torch.Tensor) else value
-                    for key, value in collate(row, held_out.pad).items()
-                }
-                with self.casting():
-                    told = log_probabilities(self.network, batch)
-                    if number not in held_out.before:
-                        held_out.before[number] = self.reference(batch)
+                batch = to_device(collate(row, held_out.pad), self.args.device)
+                told = log_probabilities(self.network, batch)
+                if number not in held_out.before:
+                    held_out.before[number] = self.reference(batch)
                 loss += float(losses(told, held_out.before[number], row.picks, self.picks).sum())
                 for pick in row.picks:
                     places += 1
@@ -173,8 +148,6 @@ class PickTrainer(StoryTrainer):
                     wrong += likeliest in pick.wrong
                     pairs += len(pick.wrong)
                     better += sum(bool(told[pick.best] > told[n]) for n in pick.wrong)
-        finally:
-            self.network.train(was_training)
         return Taste(loss / places, better / max(pairs, 1.0), best / places, wrong / places, places)
 
 

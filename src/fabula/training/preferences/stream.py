@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 
 from torch.utils.data import IterableDataset
 
-from fabula.training.packing import Batch, Cursor, Load
+from fabula.training.packing import Batch, Cursor, Load, shuffled
 from fabula.training.preferences.trainer import EncodedPair, collate
 
 
@@ -27,20 +26,15 @@ class PairStream(IterableDataset[Batch]):
         self.pairs, self.size, self.pad, self.seed, self.start = pairs, size, pad, seed, start
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, first, total = self.start.epoch, self.start.batch, len(self.pairs)
-        batches = -(-total // self.size)
-        while True:
-            order = list(self.pairs)
-            random.Random(f"{self.seed}/order/{epoch}").shuffle(order)
-            for number in range(first, batches):
-                chosen = order[number * self.size : (number + 1) * self.size]
-                batch = collate(chosen, self.pad)
-                batch["load"] = Load(
-                    ids=[pair.id for pair in chosen],
-                    cursor=Cursor(epoch, 0, number + 1),
-                    epochs=epoch + (number + 1) / batches,
-                    dropped=0,
-                    tokens=sum(map(len, chosen)),
-                )
-                yield batch
-            epoch, first = epoch + 1, 0
+        parts = shuffled(len(self.pairs), self.size, self.seed, self.start)
+        for numbers, cursor, epochs in parts:
+            chosen = [self.pairs[n] for n in numbers]
+            batch = collate(chosen, self.pad)
+            batch["load"] = Load(
+                ids=[pair.id for pair in chosen],
+                cursor=cursor,
+                epochs=epochs,
+                dropped=0,
+                tokens=sum(map(len, chosen)),
+            )
+            yield batch

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,8 @@ import torch
 from torch import nn
 
 from fabula.errors import MissingExtra
+from fabula.training.kinds import Figures
+from fabula.training.models import evaluating
 from fabula.training.packing import ALIGNMENT, Batch
 from fabula.training.recipe import Preferences
 from fabula.training.tokenizer import TextTokenizer
@@ -62,7 +63,7 @@ def collate(pairs: Sequence[EncodedPair], pad: int) -> Batch:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(Figures):
     """How well a model tells the better story of held-out pairs.
 
     Attributes:
@@ -77,15 +78,6 @@ class Agreement:
     accuracy: float
     margin: float
     documents: int
-
-    @staticmethod
-    def of(line: dict[str, Any]) -> Agreement:
-        """Back from a line of metrics.jsonl."""
-        return Agreement(**{name: line[f"eval_{name}"] for name in Agreement.__dataclass_fields__})
-
-    def metrics(self) -> dict[str, Any]:
-        """As a line of metrics.jsonl has them."""
-        return {f"eval_{name}": value for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -169,7 +161,7 @@ class PreferenceTrainer(StoryTrainer, DPOTrainer):
         """Judge held-out pairs."""
         noted = self._metrics["eval"]
         loss = accuracy = margin = 0.0
-        with _evaluating(self.network), self.casting():
+        with evaluating(self.network), self.casting():
             for batch in held_out.batches():
                 placed = {k: v.to(self.args.device) for k, v in batch.items()}
                 loss += float(self.loss_sum(self.network, placed))
@@ -182,13 +174,3 @@ class PreferenceTrainer(StoryTrainer, DPOTrainer):
 
 def _pairs(batch: Batch) -> int:
     return len(batch["input_ids"]) // 2
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
