@@ -4,8 +4,9 @@
 
 The picks (docs/training.md has their format) are by default those of `recipes/picks` that no model
 learns from: the embedded model's fifth edition wrote for drawn briefs, from 1001 (sentences) and
-from 3001 (lines of a plan), and an independent reader said which of up to eight candidates would be
-the best to go on with, and which the worst. The candidates are scored anew, as the writer would.
+from 3001 (lines of a plan), and a reader (a large language model with a rubric) said which of up to
+eight candidates would be the best to go on with, and which the worst. The candidates are scored
+anew, as the writer would.
 """
 
 from __future__ import annotations
