@@ -23,6 +23,13 @@ def command(
             "Llama model folder."
         ),
     ] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of listing, write the weights of this Llama model folder in 8 bits, "
+            "half the size, as the embedded engine reads them."
+        ),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the models that can write here."""
@@ -33,6 +40,12 @@ def command(
 
         written = [str(path) for path in write_graph(graph)]
         emit({"graphs": written}) if json_ else typer.echo("\n".join(written))
+        return
+    if pack is not None:
+        from fabula.engines.packed import pack as write_packed
+
+        place = str(write_packed(pack))
+        emit({"packed": place}) if json_ else typer.echo(place)
         return
     from fabula.engines.catalogue import list_models
 

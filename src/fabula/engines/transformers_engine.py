@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fabula.engines.digest import combine, digest_file
 from fabula.engines.hardware import memory_bytes
 from fabula.engines.hub import fetch
+from fabula.engines.packed import with_floats
 from fabula.engines.protocol import Ids, Scores
 from fabula.engines.tokens import Tokens
 from fabula.engines.weights import weight_files
@@ -75,7 +76,7 @@ class TransformersEngine:
             raise MissingExtra(f"The model '{name or place}'", "train") from None
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        folder = fetch(place) if isinstance(place, str) else place
+        folder = with_floats(fetch(place) if isinstance(place, str) else place)
         files = weight_files(folder)
         device, dtype = device_and_dtype(sum(f.stat().st_size for f in files))
         loader: Any = AutoModelForCausalLM

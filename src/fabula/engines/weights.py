@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fabula.engines.digest import combine
+from fabula.engines.graph import BLOCK
 from fabula.engines.shape import ELSEWHERE, Shape, Unsupported, read_json
 from fabula.errors import FabulaError
 
@@ -19,10 +20,14 @@ Tensor = npt.NDArray[Any]
 Tensors = dict[str, Tensor]
 
 _TYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+PACKED = "model.int8.safetensors"
+"""Weights in 8 bits (`fabula.engines.packed`)."""
+SCALE = ".scale"
+"""What the name of a matrix's scales there ends with."""
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder: one, or the shards that its index lists.
+    """The safetensors files of a model folder: one, the shards that its index lists, or `PACKED`.
 
     Raises:
         FabulaError: there is none (a pickled checkpoint does not count: it is never loaded).
@@ -35,6 +40,8 @@ def weight_files(folder: Path) -> list[Path]:
         if not isinstance(shards, dict) or not all(isinstance(s, str) for s in shards.values()):
             raise FabulaError(f"'{index}' has no proper 'weight_map'.")
         return [folder / Path(name).name for name in sorted(set(shards.values()))]
+    if (folder / PACKED).is_file():
+        return [folder / PACKED]
     pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
     raise FabulaError(
         f"The model folder '{folder}' has no model.safetensors"
@@ -74,6 +81,8 @@ def read_safetensors(path: Path) -> tuple[Tensors, str]:
             tensors[name] = wide.view(np.float32).reshape(shape)
         elif kind in _TYPES:
             tensors[name] = np.frombuffer(raw, dtype=_TYPES[kind]).reshape(shape)
+        elif kind == "U8" and path.name == PACKED:
+            tensors[name] = np.frombuffer(raw, dtype=np.uint8).reshape(shape)
         else:
             raise Unsupported(f"'{path}': tensor '{name}' is stored as {kind}: {ELSEWHERE}.")
     return tensors, hashlib.sha256(data).hexdigest()
@@ -91,7 +100,7 @@ def read_weights(folder: Path, shape: Shape) -> tuple[Tensors, str]:
     digests = []
     for path in weight_files(folder):
         part, digest = read_safetensors(path)
-        tensors |= part
+        tensors |= part if path.name != PACKED else unpack(part, path)
         digests.append(digest)
     for name, expected in shape.tensors().items():
         if name not in tensors:
@@ -102,6 +111,34 @@ def read_weights(folder: Path, shape: Shape) -> tuple[Tensors, str]:
                 f"{list(tensors[name].shape)}, but should be {list(expected)}."
             )
     return tensors, combine(digests)
+
+
+def unpack(stored: Tensors, path: Path) -> Tensors:
+    """Packed weights as numbers, float32.
+
+    Args:
+        path: where they come from.
+
+    Raises:
+        FabulaError: a matrix has no scales, or not as many as it needs.
+    """
+    found: Tensors = {}
+    for name, tensor in stored.items():
+        if name.endswith(SCALE):
+            continue
+        if tensor.dtype != np.uint8:
+            found[name] = tensor
+            continue
+        scales = stored.get(name + SCALE)
+        blocks = -(-tensor.shape[-1] // BLOCK)
+        if tensor.ndim != 2 or scales is None or scales.shape != (len(tensor), blocks):
+            raise FabulaError(f"'{path}' is damaged: the scales of '{name}' do not fit it.")
+        spread = np.repeat(scales.astype(np.float32), BLOCK, axis=1)[:, : tensor.shape[1]]
+        weight = tensor.astype(np.float32)
+        weight -= 128
+        weight *= spread
+        found[name] = weight
+    return found
 
 
 _LORA = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from fabula.engines.choose import EMBEDDED, embedded_folder
+from fabula.engines.packed import with_floats
+from fabula.engines.weights import PACKED
 from fabula.errors import FabulaError, MissingExtra
 from fabula.training.hub import explain_load
 from fabula.training.recipe import Init, Recipe
 
-EMBEDDED = "embedded"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -67,18 +69,16 @@ def weights_dtype(recipe: Recipe) -> torch.dtype:
 
 
 def resolve(base: str) -> str:
-    """The folder or hub id that a recipe's `base_model` means.
+    """The folder or hub id that a recipe's `base_model` means, with weights that torch can read.
 
     Raises:
-        FabulaError: the embedded model is not in this installation.
+        FabulaError: the embedded model is not in this installation, or its 8-bit weights cannot
+            be written out.
     """
-    if base == EMBEDDED:
-        folder = Path(__file__).parent.parent / "data" / "model"
-        if not (folder / "config.json").is_file():
-            raise FabulaError(f"The embedded model is missing from {folder}; install fabula again.")
-        return str(folder)
-    path = Path(base).expanduser()
-    return str(path) if path.exists() else base
+    path = embedded_folder() if base == EMBEDDED else Path(base).expanduser()
+    if not path.exists():
+        return base
+    return str(with_floats(path) if (path / PACKED).is_file() else path)
 
 
 def read_config(source: str) -> Any:
