@@ -70,7 +70,7 @@ def recipe(base: Path | str, file: Path, **changes: Any) -> Recipe:
         name="picking",
         base_model=str(base),
         data=[],
-        picks={"file": str(file), "held_out": 0.3, "beta": 0.5},
+        picks={"files": [str(file)], "held_out": 0.3, "beta": 0.5},
         augmentation={},
         micro_batch_size=1,
         batch_size=2,
@@ -168,7 +168,7 @@ def test_the_tensors_of_a_row() -> None:
 
 
 def test_the_loss_of_a_place() -> None:
-    settings = Picks(file="-", beta=0.5, better=0.75, worse=0.25, keep=2.0)
+    settings = Picks(files=["-"], beta=0.5, better=0.75, worse=0.25, keep=2.0)
     told, before = torch.tensor([-5.0, -9.0, -7.0, -4.0]), torch.tensor([-4.0, -8.0, -9.0, -4.0])
     r = [0.5 * float(x) for x in told - before]
 
@@ -229,7 +229,7 @@ def test_weights_are_blended_in_the_end(models: dict[str, Path], tmp_path: Path)
     file, base = picks_file(tmp_path), models["llama"]
     plain = train(recipe(base, file, steps=3), tmp_path / "a", False, Announce())
     blend = {"model": str(base), "share": 0.25}
-    given = {"file": str(file), "held_out": 0.3, "beta": 0.5, "blend": blend}
+    given = {"files": [str(file)], "held_out": 0.3, "beta": 0.5, "blend": blend}
     mixed = train(recipe(base, file, steps=3, picks=given), tmp_path / "b", False, Announce())
     before, learnt, found = (
         load_file(folder / "model.safetensors") for folder in (base, plain.model, mixed.model)
@@ -329,14 +329,14 @@ def test_a_story_falls_on_one_side() -> None:
         ({"preferences": {"pairs": "x"}}, "one of them"),
         ({"micro_batch_size": 2}, "micro_batch_size is 1"),
         ({"teacher": {"model": "x"}}, "teacher"),
-        ({"picks": {}}, "file"),
+        ({"picks": {}}, "files"),
         ({"augmentation": {"drop_tag": 0.1}}, "no augmentation"),
         ({"lora": {"dropout": 0.1}}, "no lora.dropout"),
         (
-            {"method": "lora", "picks": {"file": "x", "blend": {"model": "x", "share": 0.5}}},
+            {"method": "lora", "picks": {"files": ["x"], "blend": {"model": "x", "share": 0.5}}},
             "say 'full'",
         ),
-        ({"picks": {"file": "x", "blend": {"model": "x", "share": 1.5}}}, "less than 1"),
+        ({"picks": {"files": ["x"], "blend": {"model": "x", "share": 1.5}}}, "less than 1"),
     ],
 )
 def test_impossible_recipes(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -367,10 +367,10 @@ def test_a_file_that_has_changed(models: dict[str, Path], tmp_path: Path) -> Non
 def test_nothing_to_learn_or_hold_out(models: dict[str, Path], tmp_path: Path) -> None:
     file = picks_file(tmp_path, 4)
     for changes, words in (
-        ({"picks": {"file": str(file), "held_out": 0.0001}}, "no place to hold out"),
+        ({"picks": {"files": [str(file)], "held_out": 0.0001}}, "no place to hold out"),
         ({"sequence_length": 16}, "no place to learn from"),
         ({"sequence_length": CONTEXT + 1}, "reads at most"),
-        ({"picks": {"file": str(tmp_path / "none.jsonl")}}, "none.jsonl"),
+        ({"picks": {"files": [str(tmp_path / "none.jsonl")]}}, "none.jsonl"),
     ):
         with pytest.raises(FabulaError, match=words):
             train(recipe(models["llama"], file, **changes), tmp_path / "r", False, Announce())

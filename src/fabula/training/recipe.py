@@ -27,7 +27,8 @@ class Init(Part):
     """Shape of a Llama that starts from random weights.
 
     Attributes:
-        tokenizer: "train" (byte-level BPE on the rendered documents), or a folder or hub id.
+        tokenizer: "train" (byte-level BPE on the rendered documents), a folder, a hub id, or
+            "embedded".
         tie_embeddings: one matrix for reading and for scoring tokens.
     """
 
@@ -154,8 +155,8 @@ class Picks(Part):
     """Which of several sentences a reader would have next (`fabula.training.picks`).
 
     Attributes:
-        file: stories with places at which readers have picked.
-        held_out: share of its stories that is not learnt but measured.
+        files: stories with places at which readers have picked.
+        held_out: share of their stories that is not learnt but measured.
         beta: how dear it is to leave the base model: the larger, the dearer.
         wrong, rest: most candidates of a place that are learnt from: of the wrong ones (the first,
             which are the worst), and of those that are neither the best nor wrong.
@@ -167,7 +168,7 @@ class Picks(Part):
         blend: what the weights that were learnt are averaged with in the end.
     """
 
-    file: str
+    files: Annotated[list[str], Field(min_length=1)]
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     beta: Annotated[float, Field(gt=0, le=100)] = 0.3
     wrong: Positive = 3

@@ -163,7 +163,7 @@ def _tokenizer(
         return open_tokenizer(source)
     assert recipe.init is not None
     if recipe.init.tokenizer != "train":
-        return open_tokenizer(recipe.init.tokenizer)
+        return open_tokenizer(models.resolve(recipe.init.tokenizer))
     place = folder / "tokenizer"
     if not (place / "tokenizer.json").is_file():
         announce.note(f"Training a tokenizer of {recipe.init.vocab_size} tokens.")

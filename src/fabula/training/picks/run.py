@@ -37,8 +37,8 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
     """
     picks = recipe.picks
     assert picks is not None
-    path = Path(picks.file).expanduser()
-    stories, others = parted(read_picks(path), picks.held_out)
+    paths = [Path(file).expanduser() for file in picks.files]
+    stories, others = parted([s for path in paths for s in read_picks(path)], picks.held_out)
     tokenizer = open_tokenizer(source)
     parts = ([_fewer(story, picks) for story in stories], others)
     learnt, held_out = (
@@ -52,12 +52,12 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
     for rows, what in ((learnt, "to learn from"), (held_out, "to hold out")):
         if not rows:
             raise FabulaError(
-                f"{path} has no place {what} that fits a sequence_length of "
+                f"{_named(picks)} no place {what} that fits a sequence_length of "
                 f"{recipe.sequence_length} and a picks.row of {picks.row} tokens; give more "
                 "stories, raise these, or change picks.held_out."
             )
     last, counts = checkpoint_of(folder, announce)
-    _remember(path, folder, resumed=last is not None)
+    _remember(paths, folder, resumed=last is not None)
     model = models.load_base(source, recipe)
     # Opened now, so that what is wrong with it is said before time is spent.
     other = _other(recipe, picks.blend, model) if picks.blend is not None else {}
@@ -130,21 +130,27 @@ def _fewer(story: PickedStory, picks: Picks) -> PickedStory:
     return story.model_copy(update={"places": told})
 
 
-def _remember(path: Path, folder: Path, resumed: bool) -> None:
+def _named(picks: Picks) -> str:
+    return f"{', '.join(picks.files)} {'has' if len(picks.files) == 1 else 'have'}"
+
+
+def _remember(paths: list[Path], folder: Path, resumed: bool) -> None:
     """Note which picks a run learns from, or see that they are still the same.
 
     Raises:
-        FabulaError: the file has changed since the run began.
+        FabulaError: a file has changed since the run began.
     """
-    digest, note = digest_file(path), folder / "picks.sha256"
-    if resumed and note.is_file():
-        if note.read_text("utf-8").strip() != digest:
+    digests, note = [digest_file(path) for path in paths], folder / "picks.sha256"
+    if not resumed or not note.is_file():
+        write_atomic(note, "".join(digest + "\n" for digest in digests))
+        return
+    before = note.read_text("utf-8").split()
+    for path, digest in zip(paths, digests, strict=True):
+        if digest not in before:
             raise FabulaError(
                 f"{path} has changed since this run began; go on with the file of that time, or "
                 "start over with --force."
             )
-        return
-    write_atomic(note, digest + "\n")
 
 
 def _other(recipe: Recipe, blend: Blend, model: nn.Module) -> dict[str, torch.Tensor]:
@@ -213,7 +219,8 @@ def _card(recipe: Recipe, outcome: Outcome[Taste], learnt: list[Branched], place
     return (
         f"# {recipe.name}\n\n{recipe.base_model}, tuned ({recipe.method}, beta "
         f"{recipe.picks.beta:g}) on what readers picked at {places:,} places of "
-        f"{len({row.id for row in learnt}):,} stories ({recipe.picks.file}){mixed}.\n\n{table}\n\n"
+        f"{len({row.id for row in learnt}):,} stories ({', '.join(recipe.picks.files)}){mixed}."
+        f"\n\n{table}\n\n"
         f"{outcome.after.documents:,} held-out places. Learnt in {outcome.counts.step} steps "
         f"({outcome.counts.epochs:.2f} epochs, {outcome.counts.seconds / 60:.0f} minutes) by the "
         "`recipe.yaml` of this run. Whether it writes better is for `fabula evaluate` to say.\n"
