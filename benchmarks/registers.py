@@ -1,7 +1,7 @@
 """How well models foresee the sample's held-out stories, by how plainly they are told.
 
     python benchmarks/registers.py                        # the embedded model
-    python benchmarks/registers.py runs/embedded-stories/final runs/embedded/final
+    python benchmarks/registers.py runs/embedded-simple/final runs/embedded/final
 
 Bits per byte of outline and passages, given the brief with its length and without a premise.
 """

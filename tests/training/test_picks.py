@@ -364,6 +364,28 @@ def test_a_file_that_has_changed(models: dict[str, Path], tmp_path: Path) -> Non
         train(recipe(models["llama"], file, steps=2), tmp_path, True, Announce())
 
 
+def test_several_files_are_learnt_together(models: dict[str, Path], tmp_path: Path) -> None:
+    lines = picks_file(tmp_path, 16).read_text().splitlines(keepends=True)
+    files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for file, part in zip(files, (lines[:5], lines[5:]), strict=True):
+        file.write_text("".join(part))
+    whole = recipe(models["llama"], tmp_path / "picks.jsonl", steps=2)
+    assert whole.picks is not None
+    picks = whole.picks.model_copy(update={"files": [str(file) for file in files]})
+    parts = whole.model_copy(update={"picks": picks, "name": "parts"})
+    one, other = (train(each, tmp_path, False, Announce()) for each in (whole, parts))
+    assert one.model is not None
+    assert other.model is not None
+    assert one.after == other.after
+    name = "model.safetensors"
+    assert (one.model / name).read_bytes() == (other.model / name).read_bytes()
+    assert all(str(file) in (other.model / "CARD.md").read_text() for file in files)
+    # A run goes on with the files that it began with.
+    files[1].write_text("".join(lines[6:]))
+    with pytest.raises(FabulaError, match=r"two\.jsonl has changed"):
+        train(parts.model_copy(update={"steps": 3}), tmp_path, True, Announce())
+
+
 def test_nothing_to_learn_or_hold_out(models: dict[str, Path], tmp_path: Path) -> None:
     file = picks_file(tmp_path, 4)
     for changes, words in (

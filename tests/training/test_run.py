@@ -464,6 +464,19 @@ def test_a_student_learns_more_like_its_teacher(
     assert apart[1] < 0.9 * apart[0]
 
 
+def test_the_embedded_models_tokenizer_may_be_named(corpus: Path, tmp_path: Path) -> None:
+    from fabula.engines import open_engine
+    from fabula.training.tokenizer import open_tokenizer
+
+    data = recipe_data(corpus, steps=1)
+    data["init"] = {**data["init"], "tokenizer": "embedded"}
+    left = open_tokenizer(str(start(tmp_path, data).model))
+    embedded = open_engine()
+    text = "Mara lived in a lighthouse."
+    assert left.vocabulary == embedded.vocabulary
+    assert left.encode_batch([text]) == [list(embedded.encode(text))]
+
+
 def test_a_teacher_of_another_tokenizer_is_refused(
     corpus: Path, tokenizer_folder: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ The candidates of a place share all that is before them, and the places of a sto
 So a story is read once, as a trunk, and every candidate once, as a branch that sees the trunk up to
 where it leaves it and itself (tree attention; Miao et al. 2024, *SpecInfer*, arXiv:2305.09781). As
 pairs of whole texts, the best and each wrong candidate of a place, they are some twenty times the
-tokens (`recipes/embedded-picks.yaml`).
+tokens (`recipes/embedded.yaml`).
 
 A row holds the trunk, then its branches one after another; positions go on from where a branch
 leaves the trunk.
