@@ -98,7 +98,7 @@ def test_no_python_objects_from_yaml() -> None:
 def test_the_splits_are_fixed_and_apart() -> None:
     splits = split_of()
     assert len(load_sample("test")) == 90
-    assert len(load_sample("valid")) == 568
+    assert len(load_sample("valid")) == 644
     assert {s.id for s in load_sample("test")}.isdisjoint({s.id for s in load_sample("train")})
     assert {k: v for k, v in splits.items() if v != "train"} == propose_splits()
 
