@@ -4,7 +4,7 @@
     python benchmarks/runtimes.py --peers build/peers     # llama.cpp and onnxruntime-genai as well
     python benchmarks/runtimes.py --model FOLDER --threads 1
 
-All of them run the same weights (random ones in the shape of recipes/embedded.yaml, or those of
+All of them run the same weights (random ones in the shape of recipes/embedded-base.yaml, or those of
 --model), go on from the same 300 tokens, and take the likeliest token: no sampler is measured.
 The peers are for this benchmark only, and live in an environment of their own that also sees
 ours:
@@ -120,7 +120,7 @@ def random_model(folder: Path) -> None:
     from fabula.training.recipe import Init
     from fabula.training.tokenizer import train_tokenizer
 
-    recipe = Path(__file__).parent.parent / "recipes" / "embedded.yaml"
+    recipe = Path(__file__).parent.parent / "recipes" / "embedded-base.yaml"
     init = Init.model_validate(yaml.safe_load(recipe.read_text())["init"])
     torch.manual_seed(0)
     random_llama(init, init.vocab_size, 0, 1, 2).half().save_pretrained(folder)

@@ -4,6 +4,8 @@ Features (larger is better; `Weights` has one weight for each):
 
 =============  =========  ==================================================================
 likelihood     nats < 0   log-probability of its last sentence given all before it
+tokens         1, 2, ...  tokens of its last sentence: each costs likelihood, so that by likelihood
+                          alone the shortest sentence is chosen, which says least
 weakest        nats < 0   mean log-probability of the three unlikeliest tokens of its last sentence:
                           where a sentence makes no sense, two or three tokens tell it
 gain           nats       how much likelier the brief makes a token (only under guidance)
@@ -298,6 +300,7 @@ def features(draft: Draft, scene: Scene) -> dict[str, float]:
         known.add(gram)
     found = {
         "likelihood": draft.likelihood,
+        "tokens": float(draft.tokens),
         "weakest": draft.weakest,
         "gain": draft.mean_gain,
         "due": float(sum(bool(w.found(text)) for w in scene.due)),

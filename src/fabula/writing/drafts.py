@@ -114,6 +114,11 @@ class Draft:
         return float(np.mean(log_p)) * min(len(log_p), LONG) if log_p else -20.0 * LONG
 
     @property
+    def tokens(self) -> int:
+        """Tokens of the last sentence; of one longer than `LONG`, so many."""
+        return min(len(self.log_p[self.since :]), LONG)
+
+    @property
     def weakest(self) -> float:
         """Mean log-probability of the three unlikeliest tokens of the last sentence, nats."""
         log_p = sorted(self.log_p[self.since :])[:3]

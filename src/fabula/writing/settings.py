@@ -26,7 +26,8 @@ class Weights(Model):
     """
 
     likelihood: float = 0.36
-    weakest: float = 0.4
+    tokens: float = 0.1
+    weakest: float = 0.7
     gain: float = 0.5
     due: float = 8.0
     early: float = 0.8
@@ -40,7 +41,7 @@ class Weights(Model):
     reads_ending: float = 2.0
     length: float = 0.8
     unfinished: float = 1.5
-    repetition: float = 3.0
+    repetition: float = 5.0
     dwelling: float = 0.7
     twice: float = 1.0
     echo: float = 2.0
@@ -52,9 +53,11 @@ class Weights(Model):
 
 PLAN_WEIGHTS = Weights(
     likelihood=0.72,
+    tokens=0.0,
+    weakest=2.0,
     due=2.0,
     early=1.0,
-    repetition=6.0,
+    repetition=8.0,
     stranger=5.0,
     reads_genre=5.0,
     reads_tone=1.0,
@@ -111,7 +114,7 @@ class WriterSettings(Model):
         tuple[str, ...], Field(min_length=1, max_length=64), AfterValidator(_beat_names)
     ] = FREYTAG
     decide: bool = True
-    candidates: Annotated[int, Field(ge=1, le=64)] = 14
+    candidates: Annotated[int, Field(ge=1, le=64)] = 16
     by_sentence: bool = True
     quorum: Annotated[float, Field(gt=0, le=1)] = 0.75
     plans: Annotated[int, Field(ge=1, le=64)] = 24
