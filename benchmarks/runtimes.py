@@ -4,8 +4,9 @@
     python benchmarks/runtimes.py --peers build/peers     # llama.cpp and onnxruntime-genai as well
     python benchmarks/runtimes.py --model FOLDER --threads 1
 
-All of them run the same weights (random ones in the shape of recipes/embedded-base.yaml, or those of
---model), go on from the same 300 tokens, and take the likeliest token: no sampler is measured.
+All of them run the same weights (random ones in the shape of recipes/embedded-base.yaml, or
+those of --model), go on from the same 300 tokens, and take the likeliest token: no sampler is
+measured.
 The peers are for this benchmark only, and live in an environment of their own that also sees
 ours:
 
