@@ -97,6 +97,49 @@ def test_a_cache_that_cannot_be_written_to(
         with_floats(packed)
 
 
+def test_no_home_is_said_in_a_sentence(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FABULA_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(FabulaError, match="set FABULA_CACHE"):
+        with_floats(packed)
+
+
+def test_a_cache_inside_the_folder(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FABULA_CACHE", str(packed / "cache"))
+    (packed / "gone").symlink_to(packed / "nothing")
+    assert (with_floats(packed) / "model.safetensors").is_file()
+
+
+def test_what_changes_beside_the_weights_is_seen(packed: Path) -> None:
+    before = with_floats(packed)
+    (packed / "names.json").write_text('{"neutral": ["Kim"]}')
+    after = with_floats(packed)
+    assert after != before
+    assert "Kim" in (after / "names.json").read_text()
+
+
+def test_a_damaged_copy_is_made_again(packed: Path) -> None:
+    place = with_floats(packed)
+    for name in ("model.safetensors", "config.json"):
+        (place / name).unlink()
+        assert with_floats(packed) == place
+        assert (place / name).is_file()
+
+
+def test_both_engines_name_the_same_weights(packed: Path) -> None:
+    assert TransformersEngine.open(packed).weights == open_engine(packed).weights
+
+
+def test_scales_that_are_no_numbers(packed: Path) -> None:
+    tensors = load_file(packed / PACKED)
+    tensors[QUERY + ".scale"][0, 0] = np.nan
+    save_file(tensors, packed / PACKED)
+    with pytest.raises(FabulaError, match=f"'{QUERY}' is not finite"):
+        with_floats(packed)
+    save_file({**tensors, QUERY: np.zeros((), dtype=np.uint8)}, packed / PACKED)
+    with pytest.raises(FabulaError, match=f"scales of '{QUERY}'"):
+        open_engine(packed)
+
+
 def test_scales_that_do_not_fit(packed: Path) -> None:
     tensors = load_file(packed / PACKED)
     tensors[QUERY + ".scale"] = tensors[QUERY + ".scale"][:-1]

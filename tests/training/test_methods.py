@@ -58,6 +58,19 @@ def test_every_method_learns_on_every_architecture(
         assert 0 < outcome.parameters[0] < outcome.parameters[1]
 
 
+def test_an_adapter_names_its_base_as_the_recipe_does(
+    models: dict[str, Path], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the folder that its weights were written out to, which may be gone tomorrow."""
+    monkeypatch.setenv("FABULA_CACHE", str(tmp_path / "cache"))
+    for base, named in (("embedded", "embedded"), (str(models["llama"]), str(models["llama"]))):
+        data = recipe_data(corpus, base_model=base, method="lora", steps=1)
+        outcome = start(tmp_path / named.replace("/", "-"), data)
+        assert outcome.model is not None
+        said = json.loads((outcome.model / "adapter_config.json").read_text("utf-8"))
+        assert said["base_model_name_or_path"] == named
+
+
 def test_qlora_keeps_every_linear_layer_in_four_bits(models: dict[str, Path], corpus: Path) -> None:
     from bitsandbytes.nn import Linear4bit
 

@@ -380,10 +380,31 @@ def test_several_files_are_learnt_together(models: dict[str, Path], tmp_path: Pa
     name = "model.safetensors"
     assert (one.model / name).read_bytes() == (other.model / name).read_bytes()
     assert all(str(file) in (other.model / "CARD.md").read_text() for file in files)
-    # A run goes on with the files that it began with.
-    files[1].write_text("".join(lines[6:]))
+    # A run goes on with the files that it began with, each in its place.
+    more = parts.model_copy(update={"steps": 3})
+    swapped = picks.model_copy(update={"files": picks.files[::-1]})
+    (tmp_path / "parts" / "recipe.yaml").write_text(
+        (tmp_path / "parts" / "recipe.yaml")
+        .read_text()
+        .replace("one.jsonl", "x")
+        .replace("two.jsonl", "one.jsonl")
+        .replace("/x", "/two.jsonl")
+    )
     with pytest.raises(FabulaError, match=r"two\.jsonl has changed"):
-        train(parts.model_copy(update={"steps": 3}), tmp_path, True, Announce())
+        train(more.model_copy(update={"picks": swapped}), tmp_path, True, Announce())
+
+
+def test_a_run_of_an_earlier_version_names_one_file(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    file = picks_file(tmp_path)
+    train(recipe(models["llama"], file, steps=1), tmp_path, False, Announce())
+    written = tmp_path / "picking" / "recipe.yaml"
+    text = written.read_text()
+    assert f"files:\n  - {file}" in text
+    written.write_text(text.replace(f"files:\n  - {file}", f"file: {file}"))
+    done = train(recipe(models["llama"], file, steps=2), tmp_path, True, Announce())
+    assert done.counts.step == 2
 
 
 def test_nothing_to_learn_or_hold_out(models: dict[str, Path], tmp_path: Path) -> None:

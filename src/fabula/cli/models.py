@@ -34,7 +34,10 @@ def command(
 ) -> None:
     """List the models that can write here."""
     from fabula.cli import emit
+    from fabula.errors import FabulaError
 
+    if graph is not None and pack is not None:
+        raise FabulaError("Give --graph or --pack, one at a time.")
     if graph is not None:
         from fabula.engines.graph import write_graph
 

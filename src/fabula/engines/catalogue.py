@@ -19,7 +19,7 @@ from fabula.engines.choose import (
 )
 from fabula.engines.hardware import memory_bytes
 from fabula.engines.shape import read_config, read_shape
-from fabula.engines.weights import SCALE, weight_files
+from fabula.engines.weights import PACKED, SCALE, weight_files
 from fabula.errors import FabulaError
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -123,7 +123,9 @@ def count_parameters(path: Path) -> int:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            names = [name for name in file.keys() if not name.endswith(SCALE)]  # noqa: SIM118
+            names = list(file.keys())
+            if path.name == PACKED:
+                names = [name for name in names if not name.endswith(SCALE)]
             return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
     except (OSError, SafetensorError) as error:
         raise FabulaError(f"'{path}' is missing or damaged ({error}).") from None

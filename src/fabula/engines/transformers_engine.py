@@ -76,7 +76,9 @@ class TransformersEngine:
             raise MissingExtra(f"The model '{name or place}'", "train") from None
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        folder = with_floats(fetch(place) if isinstance(place, str) else place)
+        folder = fetch(place) if isinstance(place, str) else place
+        digests = [combine([digest_file(f) for f in weight_files(folder)])]
+        folder = with_floats(folder)
         files = weight_files(folder)
         device, dtype = device_and_dtype(sum(f.stat().st_size for f in files))
         loader: Any = AutoModelForCausalLM
@@ -101,7 +103,6 @@ class TransformersEngine:
                 f"'{place}' is a recurrent model, whose state cannot be shared between "
                 "candidates: choose one that attends to its whole text."
             )
-        digests = [combine([digest_file(f) for f in files])]
         if adapter is not None:
             model = _with_adapter(model, adapter)
             digests.append(digest_file(adapter / "adapter_model.safetensors"))

@@ -130,9 +130,10 @@ def unpack(stored: Tensors, path: Path) -> Tensors:
             found[name] = tensor
             continue
         scales = stored.get(name + SCALE)
-        blocks = -(-tensor.shape[-1] // BLOCK)
-        if tensor.ndim != 2 or scales is None or scales.shape != (len(tensor), blocks):
+        fits = tensor.ndim == 2 and scales is not None and scales.dtype.kind == "f"
+        if not fits or scales.shape != (len(tensor), -(-tensor.shape[1] // BLOCK)):  # type: ignore[union-attr]
             raise FabulaError(f"'{path}' is damaged: the scales of '{name}' do not fit it.")
+        assert scales is not None
         spread = np.repeat(scales.astype(np.float32), BLOCK, axis=1)[:, : tensor.shape[1]]
         weight = tensor.astype(np.float32)
         weight -= 128

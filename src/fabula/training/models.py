@@ -207,7 +207,6 @@ def add_adapter(model: nn.Module, recipe: Recipe) -> nn.Module:
         use_dora=settings.dora,
         fan_in_fan_out=_has_conv1d(model) and recipe.method == "lora",
         task_type="CAUSAL_LM",
-        base_model_name_or_path=portable_name(recipe.base_model or ""),
     )
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -218,6 +217,8 @@ def add_adapter(model: nn.Module, recipe: Recipe) -> nn.Module:
             f"lora.target {settings.target!r} fits no layer of this model "
             f"({str(error).splitlines()[0][:120]}); 'all-linear' always does."
         ) from None
+    # PEFT would name the folder that the weights were read from: inside the package, or its cache.
+    adapted.peft_config["default"].base_model_name_or_path = portable_name(recipe.base_model or "")  # type: ignore[union-attr,index]
     # Adapters learn in float32 whatever the frozen weights are kept in.
     for parameter in adapted.parameters():
         if parameter.requires_grad:

@@ -179,6 +179,15 @@ class Picks(Part):
     row: Annotated[int, Field(ge=64, le=1_000_000)] = 6144
     blend: Blend | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_file(cls, data: Any) -> Any:
+        """Recipes of earlier versions name one `file`, and their runs are to be resumed."""
+        if isinstance(data, dict) and "file" in data and "files" not in data:
+            data = {**data, "files": [data["file"]]}
+            del data["file"]
+        return data
+
 
 class Augmentation(Part):
     """What is changed or left out of a document, drawn anew each time it is seen.

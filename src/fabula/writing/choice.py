@@ -4,7 +4,7 @@ Features (larger is better; `Weights` has one weight for each):
 
 =============  =========  ==================================================================
 likelihood     nats < 0   log-probability of its last sentence given all before it
-tokens         1, 2, ...  tokens of its last sentence: each costs likelihood, so that by likelihood
+tokens         0 to 16    tokens of its last sentence: each costs likelihood, so that by likelihood
                           alone the shortest sentence is chosen, which says least
 weakest        nats < 0   mean log-probability of the three unlikeliest tokens of its last sentence:
                           where a sentence makes no sense, two or three tokens tell it

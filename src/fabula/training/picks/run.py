@@ -145,8 +145,13 @@ def _remember(paths: list[Path], folder: Path, resumed: bool) -> None:
         write_atomic(note, "".join(digest + "\n" for digest in digests))
         return
     before = note.read_text("utf-8").split()
-    for path, digest in zip(paths, digests, strict=True):
-        if digest not in before:
+    if len(before) != len(paths):
+        raise FabulaError(
+            f"This run began with {len(before)} files of picks, and the recipe has {len(paths)}; "
+            "go on with those of that time, or start over with --force."
+        )
+    for path, digest, known in zip(paths, digests, before, strict=True):
+        if digest != known:
             raise FabulaError(
                 f"{path} has changed since this run began; go on with the file of that time, or "
                 "start over with --force."
