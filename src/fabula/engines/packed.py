@@ -66,7 +66,7 @@ def with_floats(folder: Path) -> Path:
     Raises:
         FabulaError: the weights are damaged, or the cache cannot be written to.
     """
-    if [path.name for path in weight_files(folder)] != [PACKED]:
+    if not (folder / PACKED).is_file() or weight_files(folder) != [folder / PACKED]:
         return folder
     from safetensors.numpy import save
 

@@ -16,7 +16,6 @@ from torch import nn
 
 from fabula.engines.choose import EMBEDDED, embedded_folder
 from fabula.engines.packed import with_floats
-from fabula.engines.weights import PACKED
 from fabula.errors import FabulaError, MissingExtra
 from fabula.training.hub import explain_load
 from fabula.training.recipe import Init, Recipe
@@ -76,9 +75,7 @@ def resolve(base: str) -> str:
             be written out.
     """
     path = embedded_folder() if base == EMBEDDED else Path(base).expanduser()
-    if not path.exists():
-        return base
-    return str(with_floats(path) if (path / PACKED).is_file() else path)
+    return str(with_floats(path)) if path.exists() else base
 
 
 def read_config(source: str) -> Any:

@@ -111,7 +111,7 @@ class Draft:
     def likelihood(self) -> float:
         """Log-probability of the last sentence, nats; of one longer than `LONG`, in proportion."""
         log_p = self.log_p[self.since :]
-        return float(np.mean(log_p)) * min(len(log_p), LONG) if log_p else -20.0 * LONG
+        return float(np.mean(log_p)) * self.tokens if log_p else -20.0 * LONG
 
     @property
     def tokens(self) -> int:
