@@ -98,8 +98,10 @@ def _kernel(places: int) -> Floats:
 
 def split_sentences(text: str) -> list[str]:
     """The sentences of a text, as written."""
-    doc = scan(clip(text))
-    return [doc.text[doc.starts[a] : doc.ends[b - 1] + 1] for a, b in doc.sentences()]
+    text = clip(text)
+    words = scan([text])
+    spans = words.spans(0)
+    return [text[spans[a][0] : spans[b - 1][1] + 1] for a, b in words.sentences(0)]
 
 
 def read_arc(text: str, *, shuffles: int = SHUFFLES, seed: int = 0) -> ArcReading | None:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fabula.reading.phrases import HONORIFICS
-from fabula.reading.text import Document
-from fabula.reading.words import KIN, LANDS, NAMING, NEVER_NAMES, PERSONS, SPEECH
+from fabula.reading import classes
+from fabula.reading.groups import count_in, edges, fifths_in, rank_in, spread
+from fabula.reading.text import Words
+from fabula.reading.vocabulary import COMMA, QUOTE
 
-_PLACE_CUES = frozenset("in to at from near toward towards through across into on".split())
-_PLACE_TAILS = frozenset(
-    "river street road lane hotel station island islands mountain mountains lake sea valley bay "
-    "harbor harbour town city village square bridge house hall school company hill hills county "
-    "creek pass fort park avenue ocean forest castle inn ship line".split()
-)
-_DETERMINERS = frozenset("the a an his her my our their this that your another".split())
-_SUBJECTS = frozenset("he she his her".split())
-_BREAKS = frozenset(
-    "and but or of in on at to by for with from was is were had has who that as than so then "
-    "when not be been she he it they i you we said up down out into over".split()
-)
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
 FEATURES = (
     "log mentions", "share of mentions", "is first", "spread", "mid-sentence", "speaks", "acts",
     "after place preposition", "vocative", "share spoken", "possessive", "honorific",
@@ -42,227 +34,310 @@ FEATURES = (
 
 
 @dataclass(slots=True)
-class Entity:
-    """A possible character: where a text names it, and how.
+class Entities:
+    """The possible characters of a batch of texts, text by text, the most mentioned first.
 
     Attributes:
-        key: the word that identifies it, lower-case.
-        described: whether it is known by a description ("the old miller") only.
-        mentions: word ranges, end exclusive, in order.
-        forms: the ways it is named, with counts.
+        words: the texts.
+        doc: text of each, shape [entities].
+        key: the word (its low) that identifies it, shape [entities].
+        described: known by a description ("the old miller") only, shape [entities].
+        edges: where the mentions of each begin in the arrays below, shape [entities + 1].
+        first, end: word ranges of the mentions, in order, shape [mentions].
+        names: whether a mention counts as a form of the name, shape [mentions].
     """
 
-    key: str
-    described: bool
-    mentions: list[tuple[int, int]] = field(default_factory=list)
-    forms: Counter[str] = field(default_factory=Counter)
+    words: Words
+    doc: Ints
+    key: Ints
+    described: Bools
+    edges: Ints
+    first: Ints
+    end: Ints
+    names: Bools
+
+    def __len__(self) -> int:
+        return len(self.doc)
 
     @property
-    def name(self) -> str:
+    def counts(self) -> Ints:
+        """How often each is mentioned, shape [entities]."""
+        return np.diff(self.edges)
+
+    def mentions(self, entity: int) -> list[tuple[int, int]]:
+        """Word ranges, end exclusive, in order."""
+        part = slice(int(self.edges[entity]), int(self.edges[entity + 1]))
+        return list(zip(self.first[part].tolist(), self.end[part].tolist(), strict=True))
+
+    def forms(self, entity: int) -> Counter[str]:
+        """The ways it is named, with counts."""
+        part = slice(int(self.edges[entity]), int(self.edges[entity + 1]))
+        words, found = self.words, Counter[str]()
+        described = bool(self.described[entity])
+        for first, end, counts in zip(
+            self.first[part].tolist(), self.end[part].tolist(), self.names[part].tolist(),
+            strict=True,
+        ):  # fmt: skip
+            if not counts:
+                continue
+            if described:
+                said = [words.lower(i) for i in range(first, end)]
+                if said[0] in ("a", "an", "this", "that", "another"):
+                    said[0] = "the"
+                found[" ".join(said)] += 1
+            else:
+                found[words.written(first, end)] += 1
+        return found
+
+    def name(self, entity: int) -> str:
         """The form used most, the longer one where two are level."""
-        return max(self.forms, key=lambda f: (self.forms[f], len(f)))
+        forms = self.forms(entity)
+        return max(forms, key=lambda f: (forms[f], len(f)))
 
 
-def _capital(word: str) -> bool:
-    return word[0].isupper() and (len(word) == 1 or not word.isupper())
-
-
-def _named(doc: Document, known: frozenset[str]) -> list[tuple[int, int]]:
+def _named(words: Words, capital: Bools) -> tuple[Ints, Ints]:
     """Word ranges of runs of capitals that name something."""
-    inside: Counter[str] = Counter()
-    opening: Counter[str] = Counter()
-    lower: Counter[str] = Counter()
-    capitals: list[int] = []
-    for i, word in enumerate(doc.words):
-        key = doc.lower[i]
-        if not _capital(word):
-            lower[key] += 1
-            continue
-        capitals.append(i)
-        if doc.opens[i]:
-            opening[key] += 1
-        else:
-            inside[key] += 1
+    low, bits, doc, opens = words.low, words.bits, words.doc, words.opens
+    size = len(words.vocabulary.words)
+    never = bits & classes.NEVER_NAMES != 0
+    caps = np.flatnonzero(capital)
+    # How each word of a text that is ever a capital there is written, by text and word.
+    telling = caps[~never[caps]]
+    keys, inverse = np.unique(doc[telling] * size + low[telling], return_inverse=True)
+    inside = count_in(inverse, len(keys), ~opens[telling])
+    opening = count_in(inverse, len(keys), opens[telling])
+    ever = np.zeros(size, dtype=bool)
+    ever[low[telling]] = True
+    plain = np.flatnonzero(ever[low] & ~capital)
+    plain_keys = doc[plain] * size + low[plain]
+    place = np.minimum(np.searchsorted(keys, plain_keys), max(0, len(keys) - 1))
+    same = keys[place] == plain_keys if len(keys) else np.zeros(0, dtype=bool)
+    lower = np.bincount(place[same], minlength=len(keys))
+    known = np.zeros(len(keys), dtype=bool)
+    known[inverse] = bits[telling] & classes.KNOWN != 0
+    base = np.zeros(len(keys), dtype=bool)
+    base[inverse] = bits[telling] & classes.NEVER_BASE != 0
+    names_key = np.where(
+        inside > 0, (inside + opening > lower / 2) | ~known, ~known & (lower == 0) & ~base
+    )
+    names = np.zeros(len(words), dtype=bool)
+    names[telling] = names_key[inverse]
+    leads = names | (bits & classes.HONORIFICS != 0) | (~opens & ~never)
+    # Capitals next to each other with nothing between are one chain; a run is what is left of a
+    # chain from the first of its words that may begin a name.
+    owns = words.vocabulary.column("owns")[words.form]
+    if not len(caps):
+        return caps, caps
+    linked = np.zeros(len(caps), dtype=bool)
+    after = caps[1:]
+    linked[1:] = (
+        (np.diff(caps) == 1) & (words.gap[after] == 0) & ~owns[after - 1] & ~never[after]
+        & (doc[after] == doc[after - 1])
+    )  # fmt: skip
+    chain = np.flatnonzero(~linked)
+    far = len(words)
+    first = np.minimum.reduceat(np.where(leads[caps], caps, far), chain)
+    any_name = np.maximum.reduceat(names[caps], chain)
+    end = np.append(caps[chain[1:] - 1], caps[-1]) + 1
+    keep = any_name & (first < far)
+    return first[keep], end[keep]
 
-    def names(key: str) -> bool:
-        if key in NEVER_NAMES:
-            return False
-        if inside[key]:
-            return inside[key] + opening[key] > lower[key] / 2 or key not in known
-        return key not in known and lower[key] == 0 and key.split("'")[0] not in NEVER_NAMES
 
-    runs: list[tuple[int, int]] = []
-    taken = -1
-    for i in capitals:
-        if i <= taken:
-            continue
-        key = doc.lower[i]
-        leads = key in HONORIFICS or (not doc.opens[i] and key not in NEVER_NAMES)
-        if not names(key) and not leads:
-            continue
-        end = i + 1
-        while (
-            end < len(doc.words)
-            and _capital(doc.words[end])
-            and doc.before[end] == ""
-            and not doc.possessive[end - 1]
-            and doc.lower[end] not in NEVER_NAMES
-        ):
-            end += 1
-        if any(names(doc.lower[k]) for k in range(i, end)):
-            runs.append((i, end))
-            taken = end - 1
-    return runs
-
-
-def _described(doc: Document) -> list[tuple[int, int]]:
+def _described(words: Words) -> tuple[Ints, Ints]:
     """Word ranges of "the old miller": a determiner, at most two words, a person."""
-    found = []
-    for i, key in enumerate(doc.lower):
-        if key not in PERSONS or doc.words[i][0].isupper():
-            continue
-        first = i
-        while first > 0 and i - first < 3 and doc.before[first] == "":
-            first -= 1
-            if doc.lower[first] in _DETERMINERS:
-                # "my dear fellow" is how one is spoken to, and says nothing of who it is.
-                if not doc.spoken[first] or doc.lower[first] in {"the", "a", "an"}:
-                    found.append((first, i + 1))
-                break
-            if doc.lower[first] in _BREAKS or doc.possessive[first]:
-                break
-    return found
+    upper = words.vocabulary.column("upper")[words.form]
+    owns = words.vocabulary.column("owns")[words.form]
+    at = np.flatnonzero((words.bits & classes.PERSONS != 0) & ~upper)
+    begin = words.first[words.doc[at]]
+    first, active = at.copy(), np.ones(len(at), dtype=bool)
+    found = np.zeros(len(at), dtype=bool)
+    for _ in range(3):
+        active &= first > begin
+        active &= words.gap[first] == 0
+        first = first - active
+        bits = words.bits[first]
+        leads = active & (bits & classes.DESCRIBING != 0)
+        # "my dear fellow" is how one is spoken to, and says nothing of who it is.
+        found |= leads & (~words.spoken[first] | (bits & classes.ARTICLES != 0))
+        active &= ~leads & (bits & classes.BREAKS == 0) & ~owns[first]
+    return first[found], at[found] + 1
 
 
-def find_entities(doc: Document, known: frozenset[str]) -> list[Entity]:
-    """Everybody (and everything with a capital) in a text.
+def find_entities(words: Words) -> Entities:
+    """Everybody (and everything with a capital) in a batch of texts."""
+    low, bits, doc = words.low, words.bits, words.doc
+    size = len(words.vocabulary.words)
+    capital = words.vocabulary.column("capital")[words.form]
+    first, end = _named(words, capital)
+    honorific = bits & classes.HONORIFICS != 0
+    # The given parts of each run: all but its titles.
+    run, member = spread(first, end)
+    given = ~honorific[member]
+    parts = count_in(run, len(first), given)
+    lead = np.full(len(first), len(words))
+    np.minimum.at(lead, run[given], member[given])
+    key = np.where(parts > 0, low[np.minimum(lead, len(words) - 1)], low[end - 1])
+    # "Madam Oke Fell" makes Fell another word for Oke.
+    several = given & (parts[run] > 1)
+    owned = doc[member[several]] * size + low[member[several]]
+    owners, at = np.unique(owned, return_index=True)
+    owner = key[run[several]][at]
+    if len(owners):
+        wanted = doc[first] * size + key
+        place = np.minimum(np.searchsorted(owners, wanted), len(owners) - 1)
+        key = np.where(owners[place] == wanted, owner[place], key)
+    d_first, d_end = _described(words)
+    d_key = low[d_end - 1]
+    all_first, all_end = np.concatenate([first, d_first]), np.concatenate([end, d_end])
+    by_name = np.arange(len(all_first)) < len(first)
+    code = doc[all_first] * size + np.concatenate([key, d_key])
+    unique, inverse, counts = np.unique(code, return_inverse=True, return_counts=True)
+    named = np.zeros(len(unique), dtype=bool)
+    named[inverse[by_name]] = True
+    earliest = np.full(len(unique), len(words))
+    np.minimum.at(earliest, inverse, all_first)
+    text = unique // size
+    order, _ = rank_in((-counts, earliest), text)
+    place_of = np.empty(len(unique), dtype=np.int64)
+    place_of[order] = np.arange(len(unique))
+    entity = place_of[inverse]
+    by_entity = np.lexsort((all_end, all_first, entity))
+    return Entities(
+        words, text[order], (unique % size)[order], ~named[order],
+        edges(entity[by_entity], len(unique)), all_first[by_entity], all_end[by_entity],
+        (by_name | ~named[inverse])[by_entity],
+    )  # fmt: skip
 
-    Args:
-        doc: the text.
-        known: common words, which a capital at a sentence's beginning does not make a name.
-    """
-    runs = _named(doc, known)
-    owner: dict[str, str] = {}
-    for first, end in runs:
-        given = [doc.lower[k] for k in range(first, end) if doc.lower[k] not in HONORIFICS]
-        if len(given) > 1:
-            for part in given:
-                owner.setdefault(part, given[0])
-    entities: dict[str, Entity] = {}
-    for first, end in runs:
-        parts = [doc.lower[k] for k in range(first, end)]
-        given = [p for p in parts if p not in HONORIFICS] or parts[-1:]
-        key = owner.get(given[0], given[0])
-        entity = entities.setdefault(key, Entity(key, described=False))
-        entity.mentions.append((first, end))
-        entity.forms[" ".join(doc.words[first:end])] += 1
-    for first, end in _described(doc):
-        key = doc.lower[end - 1]
-        if key in entities and not entities[key].described:
-            entities[key].mentions.append((first, end))
-            continue
-        entity = entities.setdefault(key, Entity(key, described=True))
-        entity.mentions.append((first, end))
-        words = doc.lower[first:end]
-        if words[0] in {"a", "an", "this", "that", "another"}:
-            words = ["the", *words[1:]]
-        entity.forms[" ".join(words)] += 1
-    for entity in entities.values():
-        entity.mentions.sort()
-    return sorted(entities.values(), key=lambda e: (-len(e.mentions), e.mentions[0]))
 
-
-def _pronouns(doc: Document, entities: list[Entity]) -> tuple[list[int], list[int]]:
+def _pronouns(entities: Entities, entity: Ints) -> tuple[Floats, Floats]:
     """How many narrated "he" and "she" follow each entity as the last one named.
 
     Returns:
         For each entity, all such pronouns, and those in the next two sentences.
     """
-    where = {a: number for number, e in enumerate(entities) if not e.described
-             for a, _ in e.mentions}  # fmt: skip
-    every, near = [0] * len(entities), [0] * len(entities)
-    current = sentence = -1
-    for i, word in enumerate(doc.lower):
-        if i in where:
-            if not doc.spoken[i]:
-                current, sentence = where[i], doc.sentence[i]
-        elif current >= 0 and word in _SUBJECTS and not doc.spoken[i]:
-            every[current] += 1
-            near[current] += doc.sentence[i] - sentence <= 2
-    return every, near
+    words, count = entities.words, len(entities)
+    named = ~entities.described[entity]
+    starts, who = entities.first[named], entity[named]
+    is_start = np.zeros(len(words), dtype=bool)
+    is_start[starts] = True
+    told = ~words.spoken[starts]
+    order = np.argsort(starts[told], kind="stable")
+    starts, who = starts[told][order], who[told][order]
+    pronouns = np.flatnonzero((words.bits & classes.SUBJECTS != 0) & ~words.spoken & ~is_start)
+    place = np.searchsorted(starts, pronouns) - 1
+    pronouns, place = pronouns[place >= 0], place[place >= 0]
+    here = words.doc[starts[place]] == words.doc[pronouns] if len(place) else place >= 0
+    pronouns, place = pronouns[here], place[here]
+    near = words.sentence[pronouns] - words.sentence[starts[place]] <= 2
+    return np.bincount(who[place], minlength=count), count_in(who[place], count, near)
 
 
-def features(
-    doc: Document, entities: list[Entity], known: frozenset[str], first_person: bool
-) -> npt.NDArray[np.float64]:
-    """What speaks for an entity being a character, shape [entities, len(FEATURES)]."""
-    total = sum(len(e.mentions) for e in entities) or 1
-    size = max(1, len(doc.words))
-    best = max((len(e.mentions) for e in entities), default=0)
-    named = [e for e in entities if not e.described]
-    best_named = max((len(e.mentions) for e in named), default=0)
-    low = {k for k, w in zip(doc.lower, doc.words, strict=True) if not w[0].isupper()}
-    me = 1.0 if first_person else 0.0
-    rows = np.zeros((len(entities), len(FEATURES)))
-    last = len(doc.words) - 1
-    every, near = _pronouns(doc, entities)
-    referred = sum(every) or 1
-    named_total = sum(len(e.mentions) for e in named) or 1
-    opening = min((e.mentions[0][0] for e in entities), default=0)
-    for rank, e in enumerate(entities):
-        n = len(e.mentions)
-        speaks = acts = placed = vocative = spoken = owns = titled = told = tail = the = mid = 0
-        single = plural = subject = who = dies = heard = starts = commas = 0
-        for a, b in e.mentions:
-            after = doc.lower[b] if b <= last else ""
-            ahead = doc.lower[a - 1] if a else ""
-            gap_after = doc.before[b] if b <= last else "."
-            gap = doc.before[a]
-            spoken += doc.spoken[a]
-            owns += doc.possessive[b - 1]
-            single += b - a > 1
-            titled += doc.lower[a] in HONORIFICS and (b - a > 1)
-            mid += not doc.opens[a]
-            subject += doc.opens[a] and not doc.spoken[a] and gap_after == "" and after in known
-            who += after == "who"
-            commas += "," in gap_after
-            starts += doc.spoken[a] and '"' in gap and "," in gap_after
-            dies += gap_after == "" and after in {"died", "drowned"}
-            heard += doc.spoken[a] and gap_after != ""
-            if gap_after == "" and (after in SPEECH or after.endswith("ed")):
-                acts += 1
-            speaks += (gap_after == "" and after in SPEECH) or (
-                ahead in SPEECH and gap == "" and not doc.spoken[a]
-            )
-            placed += ahead in _PLACE_CUES and gap == ""
-            the += ahead == "the" and gap == ""
-            tail += (
-                doc.lower[a] == "saint"
-                or doc.lower[b - 1] in _PLACE_TAILS
-                or (after in _PLACE_TAILS and gap_after == "")
-            )
-            if doc.spoken[a] and (("," in gap or '"' in gap or doc.opens[a]) and gap_after != ""):
-                vocative += 1
-            told += (ahead in NAMING and gap in {"", ","}) or (ahead == "i" and gap == ",")
-            plural += doc.lower[b - 1].endswith("s")
-        spread = len({int(5 * a / size) for a, _ in e.mentions}) / 5
-        voc, sp, act = vocative / n, spoken / n, acts / n
-        logn, first = math.log1p(n), e.mentions[0][0] / size
-        desc = float(e.described)
-        rows[rank] = (
-            logn, n / total, float(e.mentions[0][0] == opening),
-            spread, mid / n, speaks / n, act, placed / n, voc, sp, owns / n, titled / n,
-            min(told, 2), tail / n, desc, float(e.key in KIN), the / n, float(e.key in low),
-            first, 1 / (1 + rank), float(mid == 0), float(e.key in known), me, single / n,
-            me * voc, me * sp, me * min(told, 2), me * act, me * logn, me * first, desc * logn,
-            desc / (1 + rank), float(n == best), float(not e.described and n == best_named),
-            float(not e.described and len(named) == 1), plural / n,
-            subject / n, min(who, 1), every[rank] / referred, near[rank] / referred,
-            float(doc.lower[e.mentions[0][0] - 1] in _PLACE_CUES) if e.mentions[0][0] else 0.0,
-            (1 - desc) * n / named_total, e.mentions[-1][0] / size, me * heard / n,
-            min(dies, 1), math.log1p(every[rank]), float(placed + tail >= n), float(spoken == n),
-            float(n == 1), float(e.mentions[0][0] == opening) * logn, me * min(starts, 1),
-            (1 - me) / (1 + rank), float(e.key in LANDS), float(mid == 0 and plural == n),
-            float(e.key in HONORIFICS), commas / n,
-        )  # fmt: skip
-    return rows
+def features(entities: Entities, first_person: Bools) -> Floats:
+    """What speaks for an entity being a character, shape [entities, len(FEATURES)].
+
+    Args:
+        entities: of `find_entities`.
+        first_person: whether each text is told by a character, shape [texts].
+    """
+    words, e_doc = entities.words, entities.doc
+    count, texts = len(entities), len(words.texts)
+    if not count:
+        return np.zeros((0, len(FEATURES)))
+    n = entities.counts.astype(np.float64)
+    entity = np.repeat(np.arange(count), entities.counts)
+    a, b, doc = entities.first, entities.end, words.doc[entities.first]
+    gap, bits, opens, spoken = words.gap, words.bits, words.opens, words.spoken
+    owns = words.vocabulary.column("owns")[words.form]
+    upper = words.vocabulary.column("upper")[words.form]
+    last = len(words) - 1
+    more = b < words.first[doc + 1]
+    nb = np.minimum(b, last)
+    after = np.where(more, bits[nb], 0)
+    gap_after = np.where(more, gap[nb], 255)  # the end is a gap, too
+    close_after = more & (gap_after == 0)
+    ahead = np.where(a > words.first[doc], bits[a - 1], 0)
+    near = gap[a] == 0
+    comma_after = more & (gap_after & COMMA != 0)
+
+    def share(which: Bools) -> Floats:
+        return count_in(entity, count, which) / n
+
+    def any_of(which: Bools) -> Floats:
+        return np.minimum(count_in(entity, count, which), 1)
+
+    speech_after = close_after & (after & classes.SPEECH != 0)
+    placed_n = near & (ahead & classes.PLACE_CUES != 0)
+    tail_n = (
+        (bits[a] & classes.SAINT != 0) | (bits[b - 1] & classes.PLACE_TAILS != 0)
+        | (close_after & (after & classes.PLACE_TAILS != 0))
+    )  # fmt: skip
+    called = gap[a] & (COMMA | QUOTE) != 0
+    told = np.minimum(
+        count_in(
+            entity, count,
+            ((ahead & classes.NAMING != 0) & (near | (gap[a] == COMMA)))
+            | ((ahead & classes.I != 0) & (gap[a] == COMMA)),
+        ), 2,
+    )  # fmt: skip
+    mid, sp = share(~opens[a]), share(spoken[a])
+    voc = share(spoken[a] & (called | opens[a]) & (gap_after != 0))
+    act = share(close_after & (after & (classes.SPEECH | classes.ENDS_ED) != 0))
+    placed, tail = count_in(entity, count, placed_n), count_in(entity, count, tail_n)
+    plural = share(bits[b - 1] & classes.ENDS_S != 0)
+    every, close = _pronouns(entities, entity)
+    heads = entities.edges[:-1]
+    size = np.maximum(words.sizes, 1)[e_doc]
+    begin = words.first[e_doc]
+    first = (a[heads] - begin) / size
+    finish = (a[entities.edges[1:] - 1] - begin) / size
+    _, rank = rank_in((np.arange(count),), e_doc)
+    named = ~entities.described
+    desc = entities.described.astype(np.float64)
+    me = first_person[e_doc].astype(np.float64)
+
+    def of_text(value: npt.NDArray[np.number], keep: Bools | None = None) -> Floats:
+        use = value if keep is None else value * keep
+        return np.bincount(e_doc, use, texts)[e_doc]
+
+    total = of_text(n)
+    referred = np.maximum(of_text(every), 1)
+    best, best_named = np.zeros(texts), np.zeros(texts)
+    np.maximum.at(best, e_doc, n)
+    np.maximum.at(best_named, e_doc, n * named)
+    opening = np.full(texts, len(words))
+    np.minimum.at(opening, e_doc, a[heads])
+    is_first = (a[heads] == opening[e_doc]).astype(np.float64)
+    keys = words.bits_of(entities.key)
+    logn = np.log1p(n)
+    first_ahead = np.where(a[heads] > begin, bits[a[heads] - 1], 0)
+    rank1 = 1 / (1 + rank)
+    columns = (
+        logn, n / total, is_first, fifths_in(entity, count, words.within(a)), mid,
+        share(speech_after | (near & (ahead & classes.SPEECH != 0) & ~spoken[a])), act,
+        placed / n, voc, sp, share(owns[b - 1]),
+        share((bits[a] & classes.HONORIFICS != 0) & (b - a > 1)), told, tail / n, desc,
+        keys & classes.KIN != 0, share(near & (ahead & classes.THE != 0)),
+        _twins(words, entities, upper), first, rank1, mid == 0, keys & classes.KNOWN != 0, me,
+        share(b - a > 1), me * voc, me * sp, me * told, me * act, me * logn, me * first,
+        desc * logn, desc * rank1, n == best[e_doc], named & (n == best_named[e_doc]),
+        named & (of_text(named.astype(np.float64)) == 1), plural,
+        share(opens[a] & ~spoken[a] & close_after & (after & classes.KNOWN != 0)),
+        any_of(after & classes.WHO != 0), every / referred, close / referred,
+        first_ahead & classes.PLACE_CUES != 0,
+        (1 - desc) * n / np.maximum(of_text(n, named), 1), finish,
+        me * share(spoken[a] & (gap_after != 0)), any_of(close_after & (after & classes.DIES != 0)),
+        np.log1p(every), placed + tail >= n, sp == 1, n == 1, is_first * logn,
+        me * any_of(spoken[a] & (gap[a] & QUOTE != 0) & comma_after), (1 - me) * rank1,
+        keys & classes.LANDS != 0, (mid == 0) & (plural == 1), keys & classes.HONORIFICS != 0,
+        share(comma_after),
+    )  # fmt: skip
+    return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
+
+
+def _twins(words: Words, entities: Entities, upper: Bools) -> Bools:
+    """Whether an entity's word also stands in lower case in its text."""
+    size = len(words.vocabulary.words)
+    wanted = np.zeros(size, dtype=bool)
+    wanted[entities.key] = True
+    small = np.flatnonzero(wanted[words.low] & ~upper)
+    return np.isin(entities.doc * size + entities.key, words.doc[small] * size + words.low[small])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-from fabula.reading.text import Document
+from fabula.reading.store import weights
+from fabula.reading.text import Words
+from fabula.reading.vocabulary import Vocabulary, vocabulary
 
 FIFTHS = 5
 MODES = 3  # half-turns of a cosine over the story: rise, hole, cinderella (see arcs.py)
@@ -16,6 +19,7 @@ BLOCKS = ("words", "last", "mode 1", "mode 2", "mode 3")
 LAST = 0.8  # where the last fifth begins
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,39 +27,54 @@ class Tables:
     """What the features are looked up in.
 
     Attributes:
-        words: row of each word in `vectors`.
+        vocabulary: gives each word its row of `vectors` and its column of terms.
         vectors: meaning of a word, times its weight, shape [words, size].
         moods: valence (VADER), rising fortune, falling fortune of a word, shape [words, 3].
-        terms: column of each word and pair of words.
-        rarity: inverse document frequency of each term, shape [terms].
+        rarity: inverse document frequency of each term (a word or a pair), shape [terms].
     """
 
-    words: dict[str, int]
+    vocabulary: Vocabulary
     vectors: Floats
     moods: Floats
-    terms: dict[str, int]
     rarity: Floats
+
+
+@cache
+def _shipped(known: Vocabulary) -> Tables:
+    w = weights()
+    vectors = w["vectors"].astype(np.float32) / 127 * w["word_weights"][:, None]
+    return Tables(known, vectors, w["moods"].astype(np.float32), w["rarity"].astype(np.float32))
+
+
+def tables() -> Tables:
+    """The shipped tables, ready for use."""
+    return _shipped(vocabulary())
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """One text as a linear model sees it.
+    """Texts as a linear model sees them; `d` texts, `k` terms in all of them.
 
     Attributes:
-        meaning: unit vectors, one for each fifth, shape [FIFTHS, size].
-        whole: unit vector of all of it, shape [size].
-        mood: mean of `Tables.moods` in each fifth, shape [FIFTHS, 3].
-        terms: the terms that occur, distinct, shape [k].
-        values: their value in each of BLOCKS, each row of unit length, shape [len(BLOCKS), k].
+        meaning: unit vectors, one for each fifth, shape [d, FIFTHS, size].
+        whole: unit vector of all of it, shape [d, size].
+        mood: mean of `Tables.moods` in each fifth, shape [d, FIFTHS, 3].
+        edges: where each text's terms begin in the arrays below, shape [d + 1].
+        terms: the terms that occur, distinct in each text, rising, shape [k].
+        values: their value in each of BLOCKS; of each text a unit vector, shape [len(BLOCKS), k].
         columns: the term that each word is, -1 for none, shape [words].
     """
 
     meaning: Floats
     whole: Floats
     mood: Floats
-    terms: npt.NDArray[np.int64]
+    edges: Ints
+    terms: Ints
     values: Floats
-    columns: npt.NDArray[np.int64]
+    columns: Ints
+
+    def __len__(self) -> int:
+        return len(self.whole)
 
 
 def _unit(rows: Floats) -> Floats:
@@ -64,7 +83,7 @@ def _unit(rows: Floats) -> Floats:
     return result
 
 
-def _sum_by(groups: npt.NDArray[np.int64], rows: Floats, count: int) -> Floats:
+def _sum_by(groups: Ints, rows: Floats, count: int) -> Floats:
     """Sum rows that share a group number, shape [count, columns]; groups are in order."""
     result = np.zeros((count, rows.shape[1]), dtype=np.float32)
     if len(groups):
@@ -73,34 +92,48 @@ def _sum_by(groups: npt.NDArray[np.int64], rows: Floats, count: int) -> Floats:
     return result
 
 
-def extract(doc: Document, tables: Tables) -> Features:
-    """The features of a text."""
-    return extract_words(doc.lower, np.arange(len(doc)) / max(1, len(doc)), tables)
+def extract(words: Words, found: Tables | None = None) -> Features:
+    """The features of a batch of texts."""
+    return _extract(words.low, words.at(), words.first, found or tables())
 
 
-def extract_words(lower: list[str], at: npt.NDArray[np.float64], tables: Tables) -> Features:
-    """The features of words at places from 0 to 1 (in order) of a story."""
-    find = tables.words.get
-    rows = np.array([find(w, -1) for w in lower], dtype=np.int64)
-    known = rows >= 0
-    fifth = np.minimum((at * FIFTHS).astype(np.int64), FIFTHS - 1)
-    ids, part = rows[known], fifth[known]
-    sums = _sum_by(part, tables.vectors[ids], FIFTHS)
-    mood = _sum_by(part, tables.moods[ids], FIFTHS)
-    counts = np.bincount(fifth, minlength=FIFTHS)[:, None]
-    seek = tables.terms.get
-    found = [seek(w, -1) for w in lower]
-    found += [seek(f"{a} {b}", -1) for a, b in pairwise(lower)]
-    columns = np.array(found, dtype=np.int64)
-    place = np.concatenate([at, at[:-1]]) if len(at) else at
-    hit = columns >= 0
-    terms, inverse = np.unique(columns[hit], return_inverse=True)
-    place = place[hit]
-    k = len(terms)
-    count = np.bincount(inverse, minlength=k)
+def extract_words(
+    texts: Sequence[Sequence[str]],
+    at: Sequence[npt.NDArray[np.float64]],
+    found: Tables | None = None,
+) -> Features:
+    """The features of lower-case words at places from 0 to 1 (in order) of their stories."""
+    found = found or tables()
+    number = found.vocabulary.lows.__getitem__
+    low = np.array([number(w) for words in texts for w in words], dtype=np.int64)
+    first = np.cumsum([0, *map(len, texts)])
+    return _extract(low, np.concatenate([*at, np.zeros(0)]), first, found)
+
+
+def _extract(low: Ints, at: npt.NDArray[np.float64], first: Ints, found: Tables) -> Features:
+    known, texts = found.vocabulary, len(first) - 1
+    doc = np.repeat(np.arange(texts), np.diff(first))
+    rows = known.column("vector")[low]
+    fifth = doc * FIFTHS + np.minimum((at * FIFTHS).astype(np.int64), FIFTHS - 1)
+    told = rows >= 0
+    ids, part = rows[told], fifth[told]
+    size = found.vectors.shape[1]
+    sums = _sum_by(part, found.vectors[ids], texts * FIFTHS).reshape(texts, FIFTHS, size)
+    mood = _sum_by(part, found.moods[ids], texts * FIFTHS).reshape(texts, FIFTHS, 3)
+    counts = np.bincount(fifth, minlength=texts * FIFTHS).reshape(texts, FIFTHS, 1)
+    columns = known.column("term")[low]
+    pairs = _pairs(low, doc, known)
+    every = np.concatenate([columns, pairs])
+    place = np.concatenate([at, at[:-1]])
+    text = np.concatenate([doc, doc[:-1]])
+    hit = every >= 0
+    width = max(1, len(found.rarity))
+    unique, inverse = np.unique(text[hit] * width + every[hit], return_inverse=True)
+    terms, owner = unique % width, unique // width
+    place, k = place[hit], len(unique)
     values = np.stack(
         [
-            np.log1p(count),
+            np.log1p(np.bincount(inverse, minlength=k)),
             np.bincount(inverse, weights=place > LAST, minlength=k),
             *(
                 np.bincount(inverse, weights=np.cos(np.pi * m * place), minlength=k)
@@ -108,11 +141,34 @@ def extract_words(lower: list[str], at: npt.NDArray[np.float64], tables: Tables)
             ),
         ]
     ).astype(np.float32)
+    values *= found.rarity[terms]
+    edges = np.searchsorted(owner, np.arange(texts + 1))
+    square = np.zeros((len(BLOCKS), texts), dtype=np.float32)
+    if k:
+        heads = np.flatnonzero(np.diff(owner, prepend=-1))
+        square[:, owner[heads]] = np.add.reduceat(values * values, heads, axis=1)
+    values /= np.maximum(np.sqrt(square), 1e-9)[:, owner]
     return Features(
         meaning=_unit(sums),
-        whole=_unit(sums.sum(axis=0)),
+        whole=_unit(sums.sum(axis=1)),
         mood=(mood / np.maximum(counts, 1)).astype(np.float32),
+        edges=edges,
         terms=terms,
-        values=_unit(values * tables.rarity[terms]),
-        columns=columns[: len(lower)],
+        values=values,
+        columns=columns,
     )
+
+
+def _pairs(low: Ints, doc: Ints, known: Vocabulary) -> Ints:
+    """The term that each word is together with the next one, -1 for none, shape [words - 1]."""
+    if len(low) < 2:
+        return np.zeros(0, dtype=np.int64)
+    partner = known.column("paired")[low]
+    result = np.full(len(low) - 1, -1, dtype=np.int64)
+    both = np.flatnonzero((partner[:-1] >= 0) & (partner[1:] >= 0) & (doc[:-1] == doc[1:]))
+    if len(known.pair_codes) and len(both):
+        code = partner[both] * known.partners + partner[both + 1]
+        place = np.minimum(np.searchsorted(known.pair_codes, code), len(known.pair_codes) - 1)
+        same = known.pair_codes[place] == code
+        result[both[same]] = known.pair_terms[place[same]]
+    return result

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fabula.reading.features import BLOCKS, Features, Tables
+from fabula.reading.features import BLOCKS, Features
 from fabula.reading.linear import softmax
-from fabula.reading.store import lexicon, weights
+from fabula.reading.store import weights
 from fabula.reading.times import ERAS
 from fabula.story.brief import ARCS, ENDINGS, FALLING_ARCS, GENRES, RISING_ARCS, TONES
 
@@ -65,30 +65,18 @@ RECIPES = {
 
 
 def dense_part(features: Features, recipe: Recipe, mean: Floats, scale: Floats) -> Floats:
-    """The features of a recipe that are not terms, weighted, shape [d]."""
+    """The features of a recipe that are not terms, weighted, shape [texts, d]."""
     parts: list[npt.NDArray[np.floating[Any]]] = []
+    texts = len(features)
     if recipe.meaning:
-        parts.append(features.meaning.ravel() * (recipe.meaning / len(features.meaning) ** 0.5))
+        fifths = features.meaning.shape[1]
+        parts.append(features.meaning.reshape(texts, -1) * (recipe.meaning / fifths**0.5))
     if recipe.whole:
         parts.append(features.whole * recipe.whole)
     if recipe.mood:
-        mood = (features.mood.ravel() - mean) / scale
-        parts.append(np.clip(mood, -4, 4) * (recipe.mood / len(mood) ** 0.5))
-    return np.concatenate(parts).astype(np.float64)
-
-
-@cache
-def tables() -> Tables:
-    """The shipped tables, ready for use."""
-    w, words = weights(), lexicon()
-    vectors = w["vectors"].astype(np.float32) / 127 * w["word_weights"][:, None]
-    return Tables(
-        words={word: i for i, word in enumerate(words["words"].split("\n"))},
-        vectors=vectors,
-        moods=w["moods"].astype(np.float32),
-        terms={term: i for i, term in enumerate(words["terms"].split("\n"))},
-        rarity=w["rarity"].astype(np.float32),
-    )
+        mood = (features.mood.reshape(texts, -1) - mean) / scale
+        parts.append(np.clip(mood, -4, 4) * (recipe.mood / mood.shape[1] ** 0.5))
+    return np.concatenate(parts, axis=1).astype(np.float64)
 
 
 @cache
@@ -109,14 +97,16 @@ def contrast(label: str, block: str) -> npt.NDArray[np.float32]:
 
 
 def scores(features: Features, label: str) -> Floats:
-    """Log-probabilities up to a constant of each class of a label, shape [classes]."""
+    """Log-probabilities up to a constant of each class of a label, shape [texts, classes]."""
     w, recipe = weights(), RECIPES[label]
-    result: Floats = w[f"{label}_bias"].astype(np.float64)
     dense = dense_part(features, recipe, w["mood_mean"], w["mood_scale"])
-    result = result + dense @ w[f"{label}_dense"].astype(np.float32)
-    for block, weight in recipe.terms.items():
-        values = features.values[BLOCKS.index(block)]
-        result = result + weight * (values @ term_weights(label, block)[features.terms])
+    result: Floats = w[f"{label}_bias"] + dense @ w[f"{label}_dense"].astype(np.float64)
+    filled = np.flatnonzero(np.diff(features.edges))
+    if len(filled):
+        for block, weight in recipe.terms.items():
+            values = features.values[BLOCKS.index(block)]
+            parts = values[:, None] * term_weights(label, block)[features.terms]
+            result[filled] += weight * np.add.reduceat(parts, features.edges[filled], axis=0)
     return result
 
 
@@ -134,26 +124,35 @@ def decode(first: Floats, second: Floats, coupling: Floats) -> tuple[Floats, Flo
     """Marginal probabilities of two coupled labels.
 
     Args:
-        first: scores of one label, shape [a].
-        second: scores of the other, shape [b].
+        first: scores of one label, shape [texts, a].
+        second: scores of the other, shape [texts, b].
         coupling: how much more often than by chance the two go together (log), shape [a, b];
             minus infinity forbids.
 
     Returns:
-        Probabilities of shape [a] and [b].
+        Probabilities of shape [texts, a] and [texts, b].
     """
-    joint = softmax((first[:, None] + second[None] + coupling).ravel()).reshape(coupling.shape)
-    return joint.sum(axis=1), joint.sum(axis=0)
+    joint = first[:, :, None] + second[:, None] + coupling
+    joint = softmax(joint.reshape(len(first), -1)).reshape(joint.shape)
+    return joint.sum(axis=2), joint.sum(axis=1)
 
 
-def predict(features: Features) -> dict[str, dict[str, float]]:
-    """Probability of every class of every label."""
-    result: dict[str, dict[str, float]] = {}
+def probabilities(features: Features) -> dict[str, Floats]:
+    """Probability of every class of every label but the era, shape [texts, classes] each."""
+    result: dict[str, Floats] = {}
     for first, second in PAIRS:
         coupling = weights()[f"{first}_{second}"].astype(np.float64)
         if first == "arc":
             coupling = np.where(forbidden(), -np.inf, coupling)
-        p, q = decode(scores(features, first), scores(features, second), coupling)
-        result[first] = dict(zip(CLASSES[first], map(float, p), strict=True))
-        result[second] = dict(zip(CLASSES[second], map(float, q), strict=True))
+        result[first], result[second] = decode(
+            scores(features, first), scores(features, second), coupling
+        )
     return result
+
+
+def predict(features: Features, text: int = 0) -> dict[str, dict[str, float]]:
+    """Probability of every class of every label but the era, of one of the texts."""
+    return {
+        label: dict(zip(CLASSES[label], map(float, p[text]), strict=True))
+        for label, p in probabilities(features).items()
+    }

@@ -8,7 +8,7 @@ import numpy as np
 
 from fabula.reading.features import BLOCKS, Features
 from fabula.reading.labels import CLASSES, RECIPES, contrast
-from fabula.reading.text import Document
+from fabula.reading.text import Words
 
 SHOWN = 3
 
@@ -23,28 +23,33 @@ class Moment:
 
 
 def telling_moments(
-    doc: Document, features: Features, label: str, value: str, ranges: list[tuple[int, int]]
+    words: Words, features: Features, label: str, value: str, doc: int = 0
 ) -> list[Moment]:
-    """The sentences whose words speak most for a value of a label, in order of the text.
+    """The sentences of a text whose words speak most for a value of a label, in order.
 
     Args:
-        doc: the text.
-        features: its features.
+        words: the texts.
+        features: their features.
         label: one of `labels.CLASSES`.
         value: one of its classes.
-        ranges: the sentences of the text.
+        doc: which text.
     """
     column = CLASSES[label].index(value)
-    gain = np.zeros(len(features.terms))
+    mine = slice(int(features.edges[doc]), int(features.edges[doc + 1]))
+    terms = features.terms[mine]
+    gain = np.zeros(len(terms))
     for block, weight in RECIPES[label].terms.items():
-        points = contrast(label, block)[column, features.terms]
-        gain += weight * points * features.values[BLOCKS.index(block)]
-    row = np.searchsorted(features.terms, features.columns)
-    row = np.minimum(row, len(features.terms) - 1) if len(features.terms) else row * 0
-    known = features.columns >= 0
-    worth = np.zeros(len(doc))
+        points = contrast(label, block)[column, terms]
+        gain += weight * points * features.values[BLOCKS.index(block), mine]
+    begin, end = int(words.first[doc]), int(words.first[doc + 1])
+    columns = features.columns[begin:end]
+    row = np.searchsorted(terms, columns)
+    row = np.minimum(row, len(terms) - 1) if len(terms) else row * 0
+    known = columns >= 0
+    worth = np.zeros(end - begin)
     worth[known] = gain[row[known]]
-    starts = np.array([a for a, _ in ranges])
+    ranges = words.sentences(doc)
+    starts = np.array([a - begin for a, _ in ranges])
     sizes = np.array([b - a for a, b in ranges])
     weight_of = np.add.reduceat(worth, starts) / np.sqrt(sizes + 4)
     best = [int(k) for k in np.argsort(-weight_of)[:SHOWN] if weight_of[k] > 0]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fabula.reading.text import Document
-from fabula.reading.words import LANDS, PLACES
+from fabula.reading import classes
+from fabula.reading.groups import count_in, edges, fifths_in, rank_in
+from fabula.reading.inflection import singular
+from fabula.reading.text import Words
+from fabula.reading.words import PLACES
 
-_IN = frozenset("in at on inside through across above behind near by below".split())
-_TO = frozenset("to into from toward of".split())
-_WHERE = frozenset("in on of to from near at".split())
-_DETERMINERS = frozenset("the a an my our his her their its your this that".split())
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
 _PARTS = re.compile(
     r"\s+(?:in|on|by|of|above|below|near|at|behind|beside|under|with|for|between|and|out|that|to"
     r"|over|from|into)\s+|,\s*",
@@ -29,20 +31,49 @@ FEATURES = (
 
 
 @dataclass(slots=True)
-class Place:
-    """A possible place: its noun, and where it stands (word ranges, end exclusive)."""
+class Places:
+    """The possible places of a batch of texts, text by text, in the order they are named.
 
-    head: str
-    mentions: list[tuple[int, int]] = field(default_factory=list)
+    Attributes:
+        words: the texts.
+        doc: text of each, shape [places].
+        head: its noun, a number into the vocabulary's places, shape [places].
+        edges: where the mentions of each begin in the arrays below, shape [places + 1].
+        first, end: word ranges of the mentions, in order, shape [mentions].
+    """
 
+    words: Words
+    doc: Ints
+    head: Ints
+    edges: Ints
+    first: Ints
+    end: Ints
 
-def singular(word: str) -> str:
-    """The singular of a noun, near enough to compare two of them."""
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 4 and word.endswith(("ches", "shes", "sses", "xes")):
-        return word[:-2]
-    return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "su" else word
+    def __len__(self) -> int:
+        return len(self.doc)
+
+    def noun(self, place: int) -> str:
+        """The head noun, in the singular."""
+        return self.words.vocabulary.places[self.head[place]]
+
+    def mentions(self, place: int) -> list[tuple[int, int]]:
+        """Word ranges, end exclusive, in order."""
+        part = slice(int(self.edges[place]), int(self.edges[place + 1]))
+        return list(zip(self.first[part].tolist(), self.end[part].tolist(), strict=True))
+
+    def phrase(self, place: int) -> str:
+        """How to say the place: as it is first named, with "a" for any determiner.
+
+        A first mention introduces ("a crooked mill"), later ones are bare ("the mill").
+        """
+        words = self.words
+        first, end = self.mentions(place)[0]
+        said = [words.lower(i) for i in range(first, end)]
+        bare = said[1:] if words.bits[first] & classes.PLACE_DETERMINERS else said
+        value = " ".join(bare)
+        if said[-1] != self.noun(place):
+            return f"the {value}"
+        return ("an " if value[0] in "aeiou" else "a ") + value
 
 
 def heads(place: str) -> list[str]:
@@ -51,16 +82,16 @@ def heads(place: str) -> list[str]:
     return [singular(c[-1].removesuffix("'s")) for c in chunks if c]
 
 
-def learn_priors(stories: list[tuple[str, Document]]) -> dict[str, float]:
+def learn_priors(stories: Sequence[tuple[str, Sequence[str]]]) -> dict[str, float]:
     """How telling each place noun is: log odds that it is the place where it occurs.
 
     Args:
-        stories: the gold place and the text of each story.
+        stories: the gold place of each story, and the words of its text.
     """
     occurs: Counter[str] = Counter()
     right: Counter[str] = Counter()
-    for place, doc in stories:
-        seen = {singular(w) for w in doc.lower}
+    for place, lower in stories:
+        seen = {singular(w) for w in lower}
         gold = set(heads(place))
         occurs.update(seen)
         right.update(gold & seen)
@@ -75,79 +106,77 @@ def learn_priors(stories: list[tuple[str, Document]]) -> dict[str, float]:
     return priors
 
 
-def candidates(
-    doc: Document, priors: Mapping[str, float], modifiers: frozenset[str]
-) -> list[Place]:
-    """Every place noun of a text, with its phrase; only `modifiers` may stand before the noun."""
-    found: dict[str, Place] = {}
-    for i, word in enumerate(doc.lower):
-        head = word if word in priors else singular(word)
-        if head not in priors:
-            continue
-        first = i
-        while first > 0 and i - first < 3 and doc.before[first] == "" and not doc.opens[first]:
-            previous = doc.lower[first - 1]
-            if previous in _DETERMINERS:
-                first -= 1
-                break
-            if previous not in modifiers or doc.possessive[first - 1]:
-                break
-            first -= 1
-        found.setdefault(head, Place(head)).mentions.append((first, i + 1))
-    return list(found.values())
+def candidates(words: Words) -> Places:
+    """Every place noun of some texts, with its phrase; only modifiers may stand before the noun."""
+    place = words.vocabulary.column("place")[words.low]
+    owns = words.vocabulary.column("owns")[words.form]
+    at = np.flatnonzero(place >= 0)
+    begin = words.first[words.doc[at]]
+    first, active = at.copy(), np.ones(len(at), dtype=bool)
+    for _ in range(3):
+        active &= (first > begin) & (words.gap[first] == 0) & ~words.opens[first]
+        bits = words.bits[first - 1]
+        leads = active & (bits & classes.PLACE_DETERMINERS != 0)
+        active &= leads | ((bits & classes.MODIFIERS != 0) & ~owns[first - 1])
+        first = first - active
+        active &= ~leads
+    size = max(1, len(words.vocabulary.places))
+    code = words.doc[at] * size + place[at]
+    unique, earliest, inverse = np.unique(code, return_index=True, return_inverse=True)
+    order, _ = rank_in((earliest,), unique // size)
+    place_of = np.empty(len(unique), dtype=np.int64)
+    place_of[order] = np.arange(len(unique))
+    which = place_of[inverse]
+    by_place = np.argsort(which, kind="stable")
+    return Places(
+        words, (unique // size)[order], (unique % size)[order],
+        edges(which[by_place], len(unique)), first[by_place], at[by_place] + 1,
+    )  # fmt: skip
 
 
-def features(
-    doc: Document, places: list[Place], priors: Mapping[str, float]
-) -> npt.NDArray[np.float64]:
-    """What speaks for each place, shape [places, len(FEATURES)]."""
-    rows = np.zeros((len(places), len(FEATURES)))
-    size = max(1, len(doc))
-    total = sum(len(p.mentions) for p in places) or 1
-    order = sorted(range(len(places)), key=lambda i: -len(places[i].mentions))
-    rank = {index: position for position, index in enumerate(order)}
-    for r, place in enumerate(places):
-        n = len(place.mentions)
-        tally: defaultdict[str, float] = defaultdict(float)
-        for a, b in place.mentions:
-            lead = doc.lower[a]
-            ahead = doc.lower[a - 1] if a and doc.before[a] == "" else ""
-            tally["in"] += ahead in _IN
-            tally["to"] += ahead in _TO
-            tally["the"] += lead == "the"
-            tally["a"] += lead in {"a", "an"}
-            tally["early"] += a < size / 5
-            tally["spoken"] += doc.spoken[a]
-            tally["opening"] += doc.sentence[a] == 0
-            tally["name"] += doc.words[b - 1][0].isupper()
-            tally["modified"] += b - a > 2
-        prior = priors[place.head]
-        rows[r] = (
-            math.log1p(n), n / total, place.mentions[0][0] / size, tally["in"] / n,
-            tally["to"] / n, tally["the"] / n, tally["a"] / n, min(tally["early"], 2),
-            len({5 * a // size for a, _ in place.mentions}) / 5, prior, 1 / (1 + rank[r]),
-            tally["spoken"] / n, tally["opening"], tally["name"] / n, tally["modified"] / n,
-            prior * math.log1p(n),
-        )  # fmt: skip
-    return rows
+def features(places: Places, priors: Floats) -> Floats:
+    """What speaks for each place, shape [places, len(FEATURES)].
 
-
-def phrase(doc: Document, place: Place) -> str:
-    """How to say the place: as it is first named, with "a" for any determiner.
-
-    A first mention introduces ("a crooked mill"), later ones are bare ("the mill").
+    Args:
+        places: of `candidates`.
+        priors: log odds of each noun of the vocabulary's places.
     """
-    first, end = place.mentions[0]
-    words = doc.lower[first:end]
-    value = " ".join(words[1:] if words[0] in _DETERMINERS else words)
-    if words[-1] != place.head:
-        return f"the {value}"
-    return ("an " if value[0] in "aeiou" else "a ") + value
+    words, count = places.words, len(places)
+    if not count:
+        return np.zeros((0, len(FEATURES)))
+    counts = np.diff(places.edges)
+    place = np.repeat(np.arange(count), counts)
+    a, b = places.first, places.end
+    doc, bits = words.doc[a], words.bits
+    upper = words.vocabulary.column("upper")[words.form]
+    lead = bits[a]
+    ahead = np.where((a > words.first[doc]) & (words.gap[a] == 0), bits[a - 1], 0)
+    at = words.within(a)
+    opening = words.sentence[a] == words.sentence[words.first[doc]]
+    n = counts.astype(np.float64)
+    total = np.bincount(places.doc, n, len(words.texts))
+    _, rank = rank_in((-n,), places.doc)
+
+    def tally(which: npt.NDArray[np.bool_]) -> Floats:
+        return count_in(place, count, which)
+
+    prior, logn = priors[places.head], np.log1p(n)
+    columns = (
+        logn, n / total[places.doc], at[places.edges[:-1]],
+        tally(ahead & classes.WITHIN != 0) / n, tally(ahead & classes.TOWARDS != 0) / n,
+        tally(lead & classes.THE != 0) / n, tally(lead & classes.A != 0) / n,
+        np.minimum(tally(at < 1 / 5), 2), fifths_in(place, count, at), prior, 1 / (1 + rank),
+        tally(words.spoken[a]) / n, tally(opening), tally(upper[b - 1]) / n,
+        tally(b - a > 2) / n, prior * logn,
+    )  # fmt: skip
+    return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
 
 
-def land(doc: Document) -> int | None:
-    """Position of the first well-known country or city that something happens in."""
-    for i in range(1, len(doc)):
-        if doc.lower[i] in LANDS and doc.words[i][0].isupper() and doc.lower[i - 1] in _WHERE:
-            return i
-    return None
+def lands(words: Words) -> dict[int, int]:
+    """The first well-known country or city of each text that something happens in, by text."""
+    upper = words.vocabulary.column("upper")[words.form]
+    at = np.flatnonzero((words.bits & classes.LANDS != 0) & upper)
+    at = at[at > words.first[words.doc[at]]]
+    at = at[words.bits[at - 1] & classes.WHERE != 0]
+    docs, earliest = np.unique(words.doc[at], return_index=True)
+    return dict(zip(docs.tolist(), at[earliest].tolist(), strict=True))

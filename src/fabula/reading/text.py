@@ -1,99 +1,54 @@
-"""A text made ready to be read: words with offsets, sentences, and who is speaking, in one pass.
+"""Texts made ready to be read: words as columns, sentences, and who is speaking, in one pass.
 
-Everything in `reading/` works on a `Document`, so that a text is walked once. The walk is a
-single compiled pattern; nothing here fails on any string.
+Everything in `reading/` works on `Words`: a batch of texts, so that a question is asked of all
+their words at once. Nothing here fails on any string.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fabula.reading import classes
+from fabula.reading.vocabulary import (
+    OPENS,
+    PARAGRAPH,
+    QUOTE,
+    SILENT,
+    SPEAK,
+    START,
+    STOP,
+    TOGGLE,
+    WORD,
+    Vocabulary,
+    vocabulary,
+)
 
 # Only this much of a text is read closely: some 70,000 words.
 MAX_CHARACTERS = 400_000
 
-_WORD = r"(?P<word>[^\W_]+(?:['’][^\W\d_]+)*(?:-[^\W_]+(?:['’][^\W\d_]+)*)*)"
-_STOP = r"|(?P<stop>[.!?…]+)"
-_QUOTE = r"|(?P<quote>[\"“”«»„]|``|'')"
-# Books that quote with single marks: an apostrophe opens before a word, closes after a stop.
-_SINGLE = r"|(?P<open>(?<![^\s(\[—–-])['‘](?=\w))|(?P<close>(?<=[.,!?…—–-])['’])"
-_OTHER = r"|(?P<other>[,;:—–()\n])"
-_BLANK = r"|(?P<para>\n\s*\n|\n(?=[\"“—]))"
-_LINE = r"|(?P<para>\n\s*)"
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
 
-
-def _pattern(paragraph: str, quote: str) -> re.Pattern[str]:
-    return re.compile(_WORD + paragraph + _STOP + quote + _OTHER)
-
-
-# (blank lines part paragraphs?, single quotation marks?) -> the walk's pattern.
-_PATTERNS = {
-    (blank, single): _pattern(_BLANK if blank else _LINE, _SINGLE if single else _QUOTE)
-    for blank in (True, False)
-    for single in (True, False)
-}
+# Possessive quantifiers: nothing here is ever given back.
+_WORD = r"[^\W_]++(?:['’][^\W\d_]++)*+(?:-[^\W_]++(?:['’][^\W\d_]++)*+)*+"
+_TOKEN = re.compile(
+    _WORD + r"|\n\s*\n|\u2029\s*|[.!?…]++|[\"“”«»„]|``|''|[,;:—–()\n]"
+)
+_PLAIN_WORD = re.compile(_WORD)
 _DOUBLE_MARK = re.compile(r"[\"“”«»]|``")
 _SINGLE_MARK = re.compile(r"(?:^|[\s(—–])['‘](?=[^\W\d_])")
 _BLANK_LINE = re.compile(r"\n\s*\n")
-
-
-def _layout(text: str) -> re.Pattern[str]:
-    """The pattern for a text's way of parting paragraphs and marking speech."""
-    head = text[:20_000]
-    double = len(_DOUBLE_MARK.findall(head))
-    single = len(_SINGLE_MARK.findall(head))
-    return _PATTERNS[_BLANK_LINE.search(head) is not None, single > double]
-
-
-_TITLES_WITH_STOP = frozenset({"mr", "mrs", "ms", "dr", "st", "prof", "capt", "col", "sgt", "lt"})
-
-ENGLISH = frozenset(
-    "the and to of a in was he she it that his her had they with for on at as i my you not but "
-    "is said from were him them me up out so then when what be there no into all by one would "
-    "could did down an back like been this their have over if who old before or your we".split()
-)
-
-
-@dataclass(slots=True)
-class Document:
-    """A text and its words. All lists run in parallel, one entry a word.
-
-    Attributes:
-        text: the text itself; every offset counts its characters.
-        words: the words as written, without a possessive ``'s``.
-        lower: the same, lower-case, apostrophes straight.
-        starts: first character of each word.
-        ends: one past the last character (a possessive ``'s`` not included).
-        opens: whether a capital says nothing here (first word of a sentence or a quotation).
-        spoken: whether the word stands inside quotation marks.
-        sentence: number of the sentence the word is in.
-        before: punctuation between the word before and this one.
-        possessive: whether ``'s`` follows.
-    """
-
-    text: str
-    words: list[str] = field(default_factory=list)
-    lower: list[str] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    opens: list[bool] = field(default_factory=list)
-    spoken: list[bool] = field(default_factory=list)
-    sentence: list[int] = field(default_factory=list)
-    before: list[str] = field(default_factory=list)
-    possessive: list[bool] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def sentences(self) -> list[tuple[int, int]]:
-        """Word ranges of the sentences, end exclusive, in order."""
-        number = -1
-        starts = []
-        for i, n in enumerate(self.sentence):
-            if n != number:
-                starts.append(i)
-                number = n
-        return list(zip(starts, [*starts[1:], len(self.words)], strict=False))
+_SPEECH_LINE = re.compile(r"\n(?=[\"“—])")
+# Books that quote with single marks: an apostrophe opens before a word, closes after a stop.
+_OPEN = re.compile(r"(?<![^\s(\[—–-])['‘](?=\w)")
+_CLOSE = re.compile(r"(?<=[.,!?…—–-])['’]")
+_NO_DOUBLE = str.maketrans('"“”«»„', "      ")
 
 
 def clip(text: str) -> str:
@@ -104,67 +59,186 @@ def clip(text: str) -> str:
     return text[:MAX_CHARACTERS]
 
 
-def scan(text: str) -> Document:
-    """Walk a text once."""
-    doc = Document(text)
-    lower, opens, spoken, before = doc.lower, doc.opens, doc.spoken, doc.before
-    # One bound method a list: this loop is most of the time a text takes.
-    add_word, add_lower, add_start, add_end = (
-        doc.words.append, lower.append, doc.starts.append, doc.ends.append
+def lower_words(text: str) -> list[str]:
+    """The words of a text alone: lower-case, apostrophes straight, no possessive ``'s``."""
+    found: list[str] = _PLAIN_WORD.findall(text.lower().replace("’", "'"))
+    return [w[:-2] if w.endswith("'s") and len(w) > 2 else w for w in found]
+
+
+def _one_layout(text: str) -> str:
+    """The text, character for character, in one way of parting paragraphs and marking speech.
+
+    U+2029 stands for a line's end that parts paragraphs; double marks for single ones.
+    """
+    head = text[:20_000]
+    single = "'" in head or "‘" in head
+    if single and len(_SINGLE_MARK.findall(head)) > len(_DOUBLE_MARK.findall(head)):
+        text = _CLOSE.sub("”", _OPEN.sub("“", text.translate(_NO_DOUBLE)))
+    if "\n" not in text:
+        return text
+    if _BLANK_LINE.search(head) is None:
+        return text.replace("\n", "\u2029")
+    return _SPEECH_LINE.sub("\u2029", text)
+
+
+@dataclass(slots=True)
+class Words:
+    """A batch of texts as columns, one entry a word; `n` words in `d` texts.
+
+    Attributes:
+        texts: the texts.
+        vocabulary: what numbers mean.
+        form, low: numbers of each word's form and of the word, shape [n].
+        bits: classes of each word (see classes.py), shape [n].
+        first: where each text's words begin, shape [d + 1].
+        doc: which text a word is in, shape [n].
+        gap: marks before the word (see vocabulary.py), 0 for none, shape [n].
+        opens: whether a capital says nothing here (first word of a sentence or a quotation).
+        spoken: whether the word stands inside quotation marks, shape [n].
+        sentence: number of its sentence, over the whole batch, shape [n].
+        stopped: whether a full stop belongs to it ("Mr."), shape [n].
+    """
+
+    texts: list[str]
+    vocabulary: Vocabulary
+    form: Ints
+    low: Ints
+    bits: Ints
+    first: Ints
+    doc: Ints
+    gap: Bytes
+    opens: Bools
+    spoken: Bools
+    sentence: Ints
+    stopped: Bools
+
+    def __len__(self) -> int:
+        return len(self.form)
+
+    @property
+    def sizes(self) -> Ints:
+        """Words in each text, shape [d]."""
+        return np.diff(self.first)
+
+    def at(self) -> npt.NDArray[np.float64]:
+        """Where in its text each word stands, from 0 to 1, shape [n]."""
+        place: npt.NDArray[np.float64] = self.within(np.arange(len(self)))
+        return place
+
+    def within(self, words: Ints) -> npt.NDArray[np.float64]:
+        """Where in their texts some words stand, from 0 to 1."""
+        doc = self.doc[words]
+        place: npt.NDArray[np.float64] = (words - self.first[doc]) / np.maximum(self.sizes[doc], 1)
+        return place
+
+    def bits_of(self, low: Ints) -> Ints:
+        """Classes of some words, by their lows."""
+        bits: Ints = self.vocabulary.column("bits")[low]
+        return bits
+
+    def shown(self, word: int) -> str:
+        """A word as written, without its possessive ``'s``."""
+        return self.vocabulary.shown[self.form[word]]
+
+    def lower(self, word: int) -> str:
+        """A word in lower case."""
+        return self.vocabulary.words[self.low[word]]
+
+    def written(self, first: int, end: int) -> str:
+        """A run of words as written, one space between, with the full stops of titles."""
+        return " ".join(
+            self.shown(i) + "." * (bool(self.stopped[i]) and i + 1 < end)
+            for i in range(first, end)
+        )
+
+    def starts_of_sentences(self) -> Ints:
+        """The first word of each sentence, in order."""
+        return np.flatnonzero(np.diff(self.sentence, prepend=-1))
+
+    def sentences(self, doc: int) -> list[tuple[int, int]]:
+        """Word ranges of a text's sentences, end exclusive, in order."""
+        start, end = int(self.first[doc]), int(self.first[doc + 1])
+        starts = (np.flatnonzero(np.diff(self.sentence[start:end], prepend=-1)) + start).tolist()
+        return list(zip(starts, [*starts[1:], end], strict=True))
+
+    def spans(self, doc: int) -> list[tuple[int, int]]:
+        """First character and one past the last of each word of a text, no possessive ``'s``."""
+        text = _one_layout(self.texts[doc])
+        owns = self.vocabulary.column("owns")[self.form[self.first[doc] : self.first[doc + 1]]]
+        found = [m.span() for m in _TOKEN.finditer(text) if m[0][0].isalnum()]
+        return [(a, b - 2 * bool(o)) for (a, b), o in zip(found, owns, strict=True)]
+
+
+def scan(texts: Sequence[str], words: Vocabulary | None = None) -> Words:
+    """Walk texts once.
+
+    Args:
+        texts: any strings.
+        words: the vocabulary to number them with; the shipped one if None.
+    """
+    known = words or vocabulary()
+    number = known.forms.__getitem__
+    tokens: list[int] = []
+    for text in texts:
+        tokens.append(START)
+        tokens.extend(map(number, _TOKEN.findall(_one_layout(text))))
+    form = np.array(tokens, dtype=np.int64)
+    is_word = known.column("kind")[form] == WORD
+    before = np.cumsum(is_word) - is_word  # words before a token: the word that a mark precedes
+    starts = np.flatnonzero(form == START)
+    count = int(is_word.sum())
+    first = np.append(before[starts], count)
+    doc = np.repeat(np.arange(len(texts)), np.diff(first))
+    words_at = np.flatnonzero(is_word)
+    word_form = form[words_at]
+    low = known.column("low")[word_form]
+    bits = known.column("bits")[low]
+
+    marks = np.flatnonzero(~is_word)
+    text_of = np.cumsum(form[marks] == START) - 1
+    target = before[marks]
+    gap_of = known.column("gap")[form[marks]]
+    stop = known.forms.get(".", -1)
+    after_title = np.zeros(len(marks), dtype=bool)
+    if count:
+        # "Mr." ends no sentence.
+        dots = np.flatnonzero((form[marks] == stop) & is_word[marks - 1])
+        title = (bits[target[dots] - 1] & classes.TITLES_WITH_STOP) != 0
+        after_title[dots[title]] = True
+    stopped = np.zeros(count, dtype=bool)
+    stopped[target[after_title] - 1] = True
+    speaking = _speech(known.column("speech")[form])
+    here = (target < first[text_of + 1]) & ~after_title
+    gap = np.zeros(count, dtype=np.uint8)
+    for bit in range(6):
+        gap[target[here & (gap_of & (1 << bit) != 0)]] |= np.uint8(1 << bit)
+    opens = gap & (OPENS | STOP | PARAGRAPH) != 0
+    opens[target[here & (gap_of & QUOTE != 0) & speaking[marks]]] = True
+    heads = first[:-1][np.diff(first) > 0]
+    opens[heads] = True
+    fresh = gap & (STOP | PARAGRAPH) != 0
+    fresh[heads] = True
+    return Words(
+        list(texts), known, word_form, low, bits, first, doc, gap, opens, speaking[words_at],
+        np.cumsum(fresh) - 1, stopped,
     )  # fmt: skip
-    add_opens, add_spoken, add_before = opens.append, spoken.append, before.append
-    add_sentence, add_possessive = doc.sentence.append, doc.possessive.append
-    number, opening, speaking, gap, fresh = 0, True, False, "", True
-    for match in _layout(text).finditer(text):
-        kind = match.lastgroup
-        if kind == "word":
-            word = match[0]
-            start, end = match.span()
-            low = word.lower()
-            owned = False
-            if "’" in low or "'" in low:
-                low = low.replace("’", "'")
-                owned = low.endswith("'s") and len(low) > 2
-                if owned:
-                    word, low, end = word[:-2], low[:-2], end - 2
-            add_word(word)
-            add_lower(low)
-            add_start(start)
-            add_end(end)
-            add_opens(opening)
-            add_spoken(speaking)
-            add_sentence(number)
-            add_before(gap)
-            add_possessive(owned)
-            opening, gap, fresh = False, "", False
-        elif kind == "other":
-            mark = match[0]
-            gap += mark
-            if mark == "(" or mark == ":":
-                opening = True
-        elif kind == "stop":
-            if lower and not gap and lower[-1] in _TITLES_WITH_STOP and match[0] == ".":
-                continue
-            gap += match[0]
-            opening = True
-            if not fresh:
-                number, fresh = number + 1, True
-        elif kind == "para":
-            gap += "\n"
-            opening, speaking = True, False
-            if not fresh:
-                number, fresh = number + 1, True
-        else:
-            mark = match[0]
-            speaking = (
-                kind == "open" or mark in "“„«" or mark == "``" or (mark == '"' and not speaking)
-            )
-            gap += '"'
-            opening = opening or speaking
-    return doc
 
 
-def english_share(doc: Document) -> float:
-    """Share of a text's words that are among the most frequent English ones, 0 to 1."""
-    sample = doc.lower[:2_000]
-    return sum(w in ENGLISH for w in sample) / len(sample) if sample else 0.0
+def _speech(marks: Bytes) -> Bools:
+    """Whether speech goes on after each token, shape [tokens]."""
+    toggles = np.cumsum(marks == TOGGLE)
+    place = np.arange(len(marks))
+    fixed = np.maximum.accumulate(np.where((marks == SPEAK) | (marks == SILENT), place, 0))
+    since = toggles - toggles[fixed]
+    state: Bools = (marks[fixed] == SPEAK) ^ (since % 2 == 1)
+    return state
+
+
+def english_share(words: Words) -> npt.NDArray[np.float64]:
+    """Share of each text's first 2,000 words that are among the most frequent English ones."""
+    use = np.arange(len(words)) - words.first[words.doc] < 2_000
+    english = use & (words.bits & classes.ENGLISH != 0)
+    texts = len(words.texts)
+    return np.bincount(words.doc, english, texts) / np.maximum(
+        np.bincount(words.doc, use, texts), 1
+    )

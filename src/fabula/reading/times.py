@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from fabula.reading.text import Document
+from fabula.reading.classes import SEASONS
+from fabula.reading.text import Words
 
 # The eras a text is sorted into when it does not say when it happens: what a brief would call
 # them, and the pattern by which the sample's labels are sorted.
@@ -29,13 +30,6 @@ ERAS: tuple[tuple[str, str], ...] = (
     ),
     ("long ago", r"\bago\b|\bage\b|days of|ancient|century|dragon|before"),
 )
-SEASONS = ("spring", "summer", "autumn", "winter")
-_SEASON_OF = {
-    **{s: s for s in SEASONS}, "fall": "", "snow": "winter", "midwinter": "winter",
-    "december": "winter", "january": "winter", "february": "winter", "april": "spring",
-    "july": "summer", "august": "summer", "june": "summer", "october": "autumn",
-    "november": "autumn", "september": "autumn", "harvest": "autumn",
-}  # fmt: skip
 _YEAR = re.compile(
     r"\b(?:in|of|year|since|until|from|summer|winter|spring|autumn)\s+(?:the\s+year\s+)?"
     r"((?:1[0-9]|20)\d\d)\b(?!\s+(?:men|women|steps|people|miles|feet))"
@@ -45,6 +39,9 @@ _WRITTEN = re.compile(
     r"|the middle ages)\b",
     re.IGNORECASE,
 )
+# Cheap signs that one of the two may match.
+_SIGNS = ("upon a time", " ago", "middle ages")
+_DIGITS = re.compile(r"[12]\d\d\d")
 
 
 def era(time: str) -> int | None:
@@ -53,29 +50,34 @@ def era(time: str) -> int | None:
     return next((i for i, (_, pattern) in enumerate(ERAS) if re.search(pattern, low)), None)
 
 
-def written(doc: Document) -> tuple[str, int, int] | None:
+def written(text: str) -> tuple[str, int, int] | None:
     """A time that the text itself gives: value, first character, one past the last."""
-    match = _WRITTEN.search(doc.text, 0, 20_000)
+    head = text[:20_000].lower()
+    if not (any(sign in head for sign in _SIGNS) or _DIGITS.search(head)):
+        return None
+    match = _WRITTEN.search(text, 0, 20_000)
     if match:
         return match[0].lower(), *match.span()
-    match = _YEAR.search(doc.text, 0, 20_000)
+    match = _YEAR.search(text, 0, 20_000)
     return (match[1], *match.span(1)) if match else None
 
 
-def season(doc: Document) -> tuple[str, int] | None:
-    """The season named, if one is named more than the others together: it, and a word's place."""
-    hits: dict[str, list[int]] = {}
-    for i, word in enumerate(doc.lower):
-        name = _SEASON_OF.get(word)
-        if name:
-            hits.setdefault(name, []).append(i)
-    named = {s for s in hits if any(doc.lower[i] == s for i in hits[s])}
-    if not named:
-        return None
-    best = max(named, key=lambda s: len(hits[s]))
-    if len(hits[best]) * 2 <= sum(map(len, hits.values())):
-        return None
-    return best, next(i for i in hits[best] if doc.lower[i] == best)
+def seasons(words: Words) -> dict[int, tuple[str, int]]:
+    """By text, the season named more than the others together: it, and a word that names it."""
+    code = words.vocabulary.column("season")[words.low].astype(np.int64)
+    at = np.flatnonzero(code)
+    texts, kinds = len(words.texts), len(SEASONS) + 1
+    count = np.bincount(words.doc[at] * kinds + np.abs(code[at]), minlength=texts * kinds)
+    count = count.reshape(texts, kinds)
+    sure = at[code[at] > 0]
+    named = np.zeros((texts, kinds), dtype=bool)
+    named[words.doc[sure], code[sure]] = True
+    best = np.where(named, count, 0).argmax(axis=1)
+    enough = np.take_along_axis(count, best[:, None], 1)[:, 0] * 2 > count.sum(axis=1)
+    found: dict[int, tuple[str, int]] = {}
+    for i in sure[(code[sure] == best[words.doc[sure]]) & enough[words.doc[sure]]].tolist():
+        found.setdefault(int(words.doc[i]), (SEASONS[code[i] - 1], i))
+    return found
 
 
 def best_era(probability: Mapping[str, float]) -> tuple[str, float]:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fabula.reading.entities import Entity
-from fabula.reading.text import Document
+from fabula.reading import classes
+from fabula.reading.cast import Cast
+from fabula.reading.groups import spread
+from fabula.reading.inflection import with_adverb
+from fabula.reading.text import Words
 
 TRAIT_CHANCE = 0.12  # least chance of a trait word being a trait of somebody
 
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
 _TOO_PLAIN = frozenset(
     "old young big small soft attached trusted busy tired fond rich poor".split()
-)
-_BE = frozenset(
-    "was were is are am be been being felt feel feels grew became become seemed looked so too "
-    "very as more most quite rather always never still only such".split()
-)
-_NOT = frozenset("not never no wasn't isn't weren't don't nor without hardly".split())
-_PRONOUNS = frozenset("he she i they you him her me".split())
-_PERSONAL = frozenset(
-    "man woman boy girl child fellow creature king queen mother father heart face voice smile "
-    "eyes hands soul".split()
 )
 FEATURES = (
     "prior", "occurrences", "after to be", "negated", "near a name", "near a pronoun",
@@ -37,42 +34,34 @@ FEATURES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Trait:
-    """A trait word in the text: the trait, the word's place, and whose it seems to be."""
+class Traits:
+    """Trait words of a batch of texts.
 
-    trait: str
-    at: int
-    owner: int
+    Attributes:
+        trait: number into the vocabulary's traits, shape [found].
+        at: the word, shape [found].
+        owner: which of its text's characters it seems to be said of, shape [found].
+    """
 
-
-def forms(trait: str) -> list[str]:
-    """A trait word and the adverb made of it."""
-    if trait.endswith("y") and len(trait) > 3:
-        adverb = trait[:-1] + "ily"
-    elif trait.endswith("le"):
-        adverb = trait[:-1] + "y"
-    elif trait.endswith("ic"):
-        adverb = trait + "ally"
-    else:
-        adverb = trait + "ly"
-    return [trait, adverb]
+    trait: Ints
+    at: Ints
+    owner: Ints
 
 
 def learn_priors(
-    stories: Sequence[tuple[set[str], Document]], own: frozenset[str]
+    stories: Sequence[tuple[set[str], frozenset[str]]], own: frozenset[str]
 ) -> dict[str, float]:
     """Log odds that a trait word, where it occurs, is a trait somebody is given.
 
     Args:
-        stories: the gold traits of a story, and its text.
+        stories: the gold traits of a story, and the words of its text.
         own: trait words of our own, for those the labels do not hold.
     """
     occurs: Counter[str] = Counter()
     right: Counter[str] = Counter()
-    for gold, doc in stories:
-        seen = set(doc.lower)
+    for gold, seen in stories:
         occurs.update(seen)
-        right.update(t for t in gold if seen & set(forms(t)))
+        right.update(t for t in gold if seen & set(with_adverb(t)))
     labelled = Counter(t for gold, _ in stories for t in gold if t.isalpha())
     words = own | {t for t, c in labelled.items() if c >= 2 and t not in _TOO_PLAIN}
     base = sum(right[w] for w in words) / max(1, sum(occurs[w] for w in words))
@@ -83,74 +72,100 @@ def learn_priors(
     return priors
 
 
-def index(priors: Mapping[str, float]) -> dict[str, str]:
-    """Trait of each of its forms."""
-    table: dict[str, str] = {}
-    for trait in sorted(priors):
-        for form in forms(trait):
-            table.setdefault(form, trait)
-    table.update({trait: trait for trait in priors})
-    return table
+class _Mentions:
+    """Where the characters of a cast are named, in the order of the words."""
+
+    def __init__(self, cast: Cast) -> None:
+        edges = cast.entities.edges
+        member, mention = spread(edges[cast.entity], edges[cast.entity + 1])
+        order = np.argsort(cast.entities.first[mention], kind="stable")
+        self.first = cast.entities.first[mention][order]
+        self.end = cast.entities.end[mention][order]
+        self.place = cast.place[member][order]
+        self.sentence = cast.entities.words.sentence[self.first]
+
+    def of_sentences(self, sentences: Ints) -> tuple[Ints, Ints]:
+        """The mentions in each of some sentences: which of them, which mention."""
+        return spread(
+            np.searchsorted(self.sentence, sentences),
+            np.searchsorted(self.sentence, sentences, side="right"),
+        )
 
 
-def candidates(
-    doc: Document, cast: Sequence[Entity], table: Mapping[str, str], first_person: bool
-) -> list[Trait]:
-    """Trait words of a text, each with the character (position in the cast) it is nearest to.
+def candidates(words: Words, cast: Cast, first_person: Bools) -> Traits:
+    """Trait words of texts that have a cast, each with the character it is nearest to.
 
     In the first person the narrator is the first of the cast.
     """
-    where: dict[int, list[tuple[int, int]]] = {}
-    for number, entity in enumerate(cast):
-        for a, b in entity.mentions:
-            where.setdefault(doc.sentence[a], []).append((a, number))
-            if b - a > 4:
-                break
-    found = []
-    for i, word in enumerate(doc.lower):
-        trait = table.get(word)
-        if trait is None or (doc.words[i][0].isupper() and not doc.opens[i]):
-            continue
-        found.append(Trait(trait, i, _owner(doc, i, where, first_person)))
-    return found
+    trait = words.vocabulary.column("trait")[words.low]
+    upper = words.vocabulary.column("upper")[words.form]
+    peopled = np.zeros(len(words.texts), dtype=bool)
+    peopled[cast.doc] = True
+    at = np.flatnonzero((trait >= 0) & (~upper | words.opens) & peopled[words.doc])
+    return Traits(trait[at], at, _owners(words, at, cast, first_person))
 
 
-def _owner(
-    doc: Document, at: int, where: Mapping[int, list[tuple[int, int]]], first_person: bool
-) -> int:
-    here = where.get(doc.sentence[at], [])
-    if here:
-        return min(here, key=lambda m: (abs(m[0] - at) + 3 * (m[0] > at + 1), m[1]))[1]
-    if first_person and not doc.spoken[at]:
-        window = doc.lower[max(0, at - 6) : at]
-        if "i" in window or "my" in window or "me" in window:
-            return 0
-    before = [m for s in range(doc.sentence[at] - 1, doc.sentence[at] - 3, -1)
-              for m in where.get(s, [])]  # fmt: skip
-    return before[0][1] if before else 0
+def _owners(words: Words, at: Ints, cast: Cast, first_person: Bools) -> Ints:
+    mentions = _Mentions(cast)
+    far = 1 << 40
+    # In its own sentence: the nearest, those before it rather than those after it.
+    which, mention = mentions.of_sentences(words.sentence[at])
+    distance = mentions.first[mention] - at[which]
+    cost = (np.abs(distance) + 3 * (distance > 1)) * 64 + mentions.place[mention]
+    best = np.full(len(at), far)
+    np.minimum.at(best, which, cost)
+    owner = np.where(best < far, best % 64, -1)
+    # Else the narrator's, who speaks of himself just before it.
+    me = np.cumsum(np.append(0, words.bits & classes.ME != 0))
+    begin = np.maximum(at - 6, words.first[words.doc[at]])
+    mine = first_person[words.doc[at]] & ~words.spoken[at] & (me[at] > me[begin])
+    owner = np.where((owner < 0) & mine, 0, owner)
+    # Else of the foremost who is named in one of the two sentences before.
+    for back in (1, 2):
+        which, mention = mentions.of_sentences(words.sentence[at] - back)
+        same = words.doc[mentions.first[mention]] == words.doc[at[which]]
+        best = np.full(len(at), far)
+        np.minimum.at(best, which[same], mentions.place[mention][same])
+        owner = np.where((owner < 0) & (best < far), best, owner)
+    return np.maximum(owner, 0)
 
 
-def features(
-    doc: Document, traits: Sequence[Trait], cast: Sequence[Entity], priors: Mapping[str, float]
-) -> npt.NDArray[np.float64]:
-    """What speaks for each being a trait of its owner, shape [traits, len(FEATURES)]."""
-    rows = np.zeros((len(traits), len(FEATURES)))
-    named = {k for e in cast for a, b in e.mentions for k in range(a, b)}
-    spoken_of = {doc.sentence[a] for e in cast for a, _ in e.mentions}
-    count = Counter(t.trait for t in traits)
-    size = max(1, len(doc))
-    for r, t in enumerate(traits):
-        i, prior = t.at, priors[t.trait]
-        back = doc.lower[max(0, i - 4) : i]
-        be = float(bool(back) and (back[-1] in _BE or (len(back) > 1 and back[-2] in _BE)))
-        ahead = range(i + 1, min(i + 3, size))
-        name = float(any(k in named for k in ahead))
-        pronoun = float(bool(_PRONOUNS & set(back)))
-        rows[r] = (
-            prior, math.log1p(count[t.trait]), be, float(bool(_NOT & set(back[-3:]))),
-            float(any(k in named for k in range(max(0, i - 5), i))), pronoun, name,
-            float(i + 1 < size and doc.lower[i + 1] in _PERSONAL), float(doc.spoken[i]),
-            float(doc.lower[i] != t.trait), i / size, float(doc.sentence[i] in spoken_of),
-            prior * be, prior * name, float(t.owner == 0), prior * pronoun,
-        )  # fmt: skip
-    return rows
+def features(words: Words, found: Traits, cast: Cast, priors: Floats) -> Floats:
+    """What speaks for each being a trait of its owner, shape [found, len(FEATURES)].
+
+    Args:
+        words: the texts.
+        found: of `candidates`.
+        cast: as there.
+        priors: log odds of each trait of the vocabulary.
+    """
+    mentions = _Mentions(cast)
+    named = np.zeros(len(words), dtype=bool)
+    named[spread(mentions.first, mentions.end)[1]] = True
+    spoken_of = np.isin(words.sentence[found.at], mentions.sentence)
+    at, doc = found.at, words.doc[found.at]
+    code = doc * max(1, len(words.vocabulary.traits)) + found.trait
+    _, inverse, counts = np.unique(code, return_inverse=True, return_counts=True)
+    begin, finish = words.first[doc], words.first[doc + 1]
+
+    def any_of(which: Bools, start: Ints, end: Ints) -> Bools:
+        total = np.cumsum(np.append(0, which))
+        result: Bools = total[end] > total[np.minimum(start, end)]
+        return result
+
+    bits = words.bits
+    back = np.maximum(begin, at - 4)
+    be = any_of(bits & classes.BEING != 0, np.maximum(begin, at - 2), at).astype(np.float64)
+    name = any_of(named, at + 1, np.maximum(np.minimum(at + 3, finish), at + 1)).astype(np.float64)
+    pronoun = any_of(bits & classes.PRONOUNS != 0, back, at).astype(np.float64)
+    prior = priors[found.trait]
+    after = np.where(at + 1 < finish, bits[np.minimum(at + 1, len(words) - 1)], 0)
+    columns = (
+        prior, np.log1p(counts[inverse]), be,
+        any_of(bits & classes.NOT != 0, np.maximum(begin, at - 3), at),
+        any_of(named, np.maximum(begin, at - 5), at), pronoun, name,
+        after & classes.PERSONAL != 0, words.spoken[at],
+        words.vocabulary.column("adverb")[words.low[at]], words.within(at), spoken_of,
+        prior * be, prior * name, found.owner == 0, prior * pronoun,
+    )  # fmt: skip
+    return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
