@@ -10,7 +10,7 @@ import pytest
 
 from fabula.errors import FabulaError
 from fabula.reading import features, fit, fitlabels, labels, moments, store
-from fabula.reading.fit import find_vocabulary, fit_ranker, unnamed
+from fabula.reading.fit import find_usage, fit_ranker, unnamed
 from fabula.reading.ranker import chances
 from fabula.reading.text import scan
 from fabula.story.sample import load_annotated, load_labelled, load_sample
@@ -25,24 +25,23 @@ def test_the_shipped_model_is_small_and_has_no_pickle() -> None:
 
 def test_labels_are_probabilities_and_never_contradict() -> None:
     for story in load_sample("valid")[:10]:
-        seen = features.extract(scan(story.text), labels.tables())
+        seen = features.extract(scan([story.text]))
         for chance in labels.predict(seen).values():
             assert sum(chance.values()) == pytest.approx(1, abs=1e-6)
 
 
 def test_moments_are_sentences_of_the_text() -> None:
     story = load_sample("valid")[0]
-    doc = scan(story.text)
-    seen = features.extract(doc, labels.tables())
-    ranges = doc.sentences()
-    found = moments.telling_moments(doc, seen, "ending", story.ending, ranges)
+    words = scan([story.text])
+    ranges = words.sentences(0)
+    found = moments.telling_moments(words, features.extract(words), "ending", story.ending)
     assert all((m.first, m.end) in ranges and m.weight > 0 for m in found)
     assert found == sorted(found, key=lambda m: m.first)
 
 
 def test_label_fitting_learns_something_from_few_stories() -> None:
     stories = load_sample("train")[:120]
-    arrays, report = fitlabels.fit_labels(stories, labels.tables())
+    arrays, report = fitlabels.fit_labels(stories, features.tables())
     assert report["arc alone"] > 1 / 6
     assert {"arc_bias", "arc_dense", "arc_ending", "genre_words"} <= set(arrays)
     buffer = io.BytesIO()
@@ -53,18 +52,18 @@ def test_label_fitting_learns_something_from_few_stories() -> None:
 
 def test_the_explicit_weights_score_as_the_examples_did() -> None:
     stories = load_sample("train")[:40]
-    tables = labels.tables()
-    seen = [features.extract(scan(s.text), tables) for s in stories]
+    seen = features.extract(scan([s.text for s in stories]))
     recipe = labels.RECIPES["ending"]
     zero, one = np.zeros(15), np.ones(15)
-    design = fitlabels.Design(seen, recipe, len(tables.terms), zero, one)
+    design = fitlabels.Design([seen], recipe, len(features.tables().rarity), zero, one)
     generator = np.random.default_rng(0)
     w, b = generator.normal(size=(design.rows.shape[1], 5)), generator.normal(size=5)
     (dense, words, last), bias = design.explicit(w, b)
-    first = labels.dense_part(seen[0], recipe, zero, one) @ dense + bias
+    first = labels.dense_part(seen, recipe, zero, one)[0] @ dense + bias
+    mine = slice(0, seen.edges[1])
     for block, matrix in (("words", words), ("last", last)):
-        values = seen[0].values[features.BLOCKS.index(block)]
-        first = first + values @ matrix[seen[0].terms]
+        values = seen.values[features.BLOCKS.index(block), mine]
+        first = first + values @ matrix[seen.terms[mine]]
     assert np.allclose(first, design.rows[0] @ w + b, atol=1e-4)
 
 
@@ -80,7 +79,7 @@ def test_a_ranker_learns_which_feature_matters() -> None:
 
 def test_vocabulary_is_sorted_by_where_words_stand() -> None:
     texts = ["The old lamp burned. She saw the lamp, and the old lamp fell. The lamp was hot."] * 3
-    found = find_vocabulary(texts)
+    found = find_usage(texts)
     assert "lamp" in found.nouns
     assert "old" in found.modifiers
     assert "lamp" in found.common

@@ -19,7 +19,7 @@ from fabula.reading import (
 from fabula.reading.arcs import arc_of_scores
 from fabula.reading.linear import fit_logistic, minimise, softmax
 from fabula.reading.match import overlap, same_name, same_thing
-from fabula.reading.text import scan
+from fabula.reading.text import lower_words, scan
 
 
 @pytest.mark.parametrize(
@@ -117,27 +117,45 @@ def test_an_arc_is_seeded_and_short_texts_have_none() -> None:
 
 
 def test_the_walk_knows_who_speaks_and_where_sentences_begin() -> None:
-    doc = scan('Mr. Fell sat. "Come in," he said. \'Tis late!')
-    words = dict(zip(doc.words, zip(doc.opens, doc.spoken, strict=True), strict=True))
-    assert words["Fell"] == (False, False)
-    assert words["Come"] == (True, True)
-    assert words["he"] == (False, False)
-    assert len(doc.sentences()) == 3
-    single = scan("'Come in,' said Ana. 'I don't bite.'")
-    assert [w for w, s in zip(single.words, single.spoken, strict=True) if s] == [
-        "Come", "in", "I", "don't", "bite",
-    ]  # fmt: skip
+    words = scan(
+        ['Mr. Fell sat. "Come in," he said. \'Tis late!', "'Come in,' said Ana. 'I don't.'"]
+    )
+    seen = {
+        words.shown(i): (bool(words.opens[i]), bool(words.spoken[i])) for i in range(words.first[1])
+    }
+    assert seen["Fell"] == (False, False)
+    assert seen["Come"] == (True, True)
+    assert seen["he"] == (False, False)
+    assert len(words.sentences(0)) == 3
+    assert words.written(0, 2) == "Mr. Fell"
+    second = range(words.first[1], words.first[2])
+    assert [words.shown(i) for i in second if words.spoken[i]] == ["Come", "in", "I", "don't"]
 
 
-@given(st.text(max_size=300))
+@given(st.lists(st.text(max_size=300), max_size=4))
 @settings(max_examples=200, deadline=None)
-def test_the_walk_covers_words_in_order(text: str) -> None:
-    doc = scan(text)
-    assert doc.starts == sorted(doc.starts)
-    for start, end, word in zip(doc.starts, doc.ends, doc.words, strict=True):
-        assert text[start:end] == word
-    ranges = doc.sentences()
-    assert [a for a, _ in ranges[1:]] == [b for _, b in ranges[:-1]]
+def test_the_walk_covers_words_in_order(texts: list[str]) -> None:
+    words = scan(texts)
+    for doc, text in enumerate(texts):
+        spans = words.spans(doc)
+        assert spans == sorted(spans)
+        mine = range(words.first[doc], words.first[doc + 1])
+        assert [text[a:b] for a, b in spans] == [words.shown(i) for i in mine]
+        assert lower_words(text) == [words.lower(i) for i in mine]
+        ranges = words.sentences(doc)
+        assert [a for a, _ in ranges[1:]] == [b for _, b in ranges[:-1]]
+
+
+@given(st.lists(st.text(alphabet="aB .!?,\"“”\n'-M’", max_size=80), min_size=2, max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_a_text_is_read_the_same_in_any_company(texts: list[str]) -> None:
+    together = scan(texts)
+    for doc, text in enumerate(texts):
+        alone = scan([text])
+        part = slice(together.first[doc], together.first[doc + 1])
+        for name in ("form", "gap", "opens", "spoken", "stopped"):
+            assert getattr(together, name)[part].tolist() == getattr(alone, name).tolist(), name
+        assert np.diff(together.sentence[part]).tolist() == np.diff(alone.sentence).tolist()
 
 
 def test_logistic_regression_agrees_with_its_gradient_and_learns() -> None:

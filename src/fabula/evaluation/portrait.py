@@ -10,7 +10,7 @@ from fabula.evaluation.bootstrap import Floats
 from fabula.evaluation.texts import distinct, ends_on_a_sentence, written_words
 from fabula.reading.arcs import ArcReading, arc_of_scores, split_sentences, valence
 from fabula.reading.features import extract
-from fabula.reading.labels import predict, tables
+from fabula.reading.labels import predict
 from fabula.reading.read import FEWEST_WORDS
 from fabula.reading.repetition import repetition
 from fabula.reading.text import clip, scan
@@ -59,10 +59,10 @@ def end_lift(scores: Floats) -> float | None:
 
 def read_arc(text: str) -> str | None:
     """The likeliest of the six arcs by the reading; None for a text too short to be read."""
-    document = scan(clip(text))
-    if len(document) < FEWEST_WORDS:
+    words = scan([clip(text)])
+    if len(words) < FEWEST_WORDS:
         return None
-    chances = predict(extract(document, tables()))["arc"]
+    chances = predict(extract(words))["arc"]
     return max(chances, key=lambda arc: chances[arc])
 
 

@@ -72,7 +72,9 @@ TIMES = _class(
     "second seconds minute minutes hour hours day days night nights morning evening noon "
     "midnight week weeks month months year years time times moment way"
 )
-HAVING = _class("had found held carried wore took gave bought built kept made hung pulled picked stole")
+HAVING = _class(
+    "had found held carried wore took gave bought built kept made hung pulled picked stole"
+)
 # What somebody is like.
 BEING = _class(
     "was were is are am be been being felt feel feels grew became become seemed looked so too "
@@ -94,6 +96,7 @@ ENGLISH = _class(
     "is said from were him them me up out so then when what be there no into all by one would "
     "could did down an back like been this their have over if who old before or your we"
 )
+DATED = _class("ago upon ages")  # and every year
 # Of the form of a word, not of a list.
 ENDS_ED = _class("")
 ENDS_S = _class("")
@@ -121,6 +124,8 @@ def closed_bits(low: str) -> int:
         bits |= ENDS_ED
     if low.endswith("s"):
         bits |= ENDS_S
+    if low[0] in "12" and low[:4].isdigit() and len(low) in (4, 5):
+        bits |= DATED
     if table.get(low.split("'")[0], 0) & NEVER_NAMES:
         bits |= NEVER_BASE
     return bits
@@ -140,6 +145,5 @@ _SEASON_CODES = {
 
 
 def season(low: str) -> int:
-    """1 to 4 for a season's name, negative for a word that hints at it, 0 for no such word.
-    """
+    """1 to 4 for a season's name, negative for a word that hints at it, 0 for no such word."""
     return _SEASON_CODES.get(low, 0)

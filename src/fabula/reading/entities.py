@@ -229,7 +229,8 @@ def _pronouns(entities: Entities, entity: Ints) -> tuple[Floats, Floats]:
     here = words.doc[starts[place]] == words.doc[pronouns] if len(place) else place >= 0
     pronouns, place = pronouns[here], place[here]
     near = words.sentence[pronouns] - words.sentence[starts[place]] <= 2
-    return np.bincount(who[place], minlength=count), count_in(who[place], count, near)
+    every = count_in(who[place], count, np.ones(len(place)))
+    return every, count_in(who[place], count, near)
 
 
 def features(entities: Entities, first_person: Bools) -> Floats:
@@ -297,7 +298,7 @@ def features(entities: Entities, first_person: Bools) -> Floats:
 
     def of_text(value: npt.NDArray[np.number], keep: Bools | None = None) -> Floats:
         use = value if keep is None else value * keep
-        return np.bincount(e_doc, use, texts)[e_doc]
+        return count_in(e_doc, texts, use)[e_doc]
 
     total = of_text(n)
     referred = np.maximum(of_text(every), 1)

@@ -88,7 +88,11 @@ def _sum_by(groups: Ints, rows: Floats, count: int) -> Floats:
     result = np.zeros((count, rows.shape[1]), dtype=np.float32)
     if len(groups):
         starts = np.flatnonzero(np.diff(groups, prepend=-1))
-        result[groups[starts]] = np.add.reduceat(rows, starts, axis=0)
+        ends = [*starts[1:].tolist(), len(groups)]
+        ones = np.ones(len(groups), dtype=np.float32)
+        # A product a group: `np.add.reduceat` over narrow rows takes ten times as long.
+        for group, a, b in zip(groups[starts].tolist(), starts.tolist(), ends, strict=True):
+            np.dot(ones[: b - a], rows[a:b], out=result[group])
     return result
 
 

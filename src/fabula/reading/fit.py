@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +23,12 @@ from fabula.reading.cast import choose_cast
 from fabula.reading.features import Tables
 from fabula.reading.fitlabels import choose_terms, fit_labels
 from fabula.reading.phrases import name_parts
-from fabula.reading.pov import decide
+from fabula.reading.pov import FIRST, decide
 from fabula.reading.ranker import chances, fit_ranker
-from fabula.reading.text import Document, scan
+from fabula.reading.text import Words, lower_words, scan
 from fabula.reading.traits import TRAIT_CHANCE
 from fabula.reading.vectors import make_vectors
+from fabula.reading.vocabulary import Vocabulary
 from fabula.reading.words import NOT_MODIFIERS, NOT_NOUNS, PERSONS, TRAITS
 from fabula.story.files import write_atomic
 from fabula.story.sample import LabelledStory, load_annotated, load_labelled
@@ -51,7 +53,6 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
         Cross-validated figures on the train split.
     """
     stories = load_annotated()
-    docs = [scan(s.text) for s in stories]
     if texts is None:
         kept, lexicon = store.weights(), store.lexicon()
         words, nouns = lexicon["words"].split("\n"), list(lexicon["nouns"])
@@ -61,41 +62,47 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
         say("word vectors")
         unlabelled = [*texts, *(s.text for s in stories)]
         words, vectors, share = make_vectors(unlabelled)
-        found = find_vocabulary(unlabelled)
+        found = find_usage(unlabelled)
         nouns, modifiers, common = found.nouns, found.modifiers, found.common
     labelled = load_labelled()
     terms, rarity = choose_terms(labelled)
-    known = common_words(docs) | common
+    said = [lower_words(s.text) for s in stories]
+    sets = [frozenset(lower) for lower in said]
+    known = common_words([s.text for s in stories]) | common
+    noun_priors = learn_nouns(stories, sets, nouns)
+    place_priors = places.learn_priors(
+        [(s.setting.place or "", lower) for s, lower in zip(stories, said, strict=True)]
+    )
+    gold = [_traits(s) for s in stories]
+    trait_priors = traits.learn_priors(list(zip(gold, sets, strict=True)), TRAITS)
+    vocabulary = Vocabulary(
+        known=known, modifiers=frozenset(modifiers) | frozenset(noun_priors), nouns=noun_priors,
+        places=place_priors, traits=trait_priors, vectors={w: i for i, w in enumerate(words)},
+        terms={t: i for i, t in enumerate(terms)},
+    )  # fmt: skip
     moods = lists.moods(words)
     tables = Tables(
-        words={w: i for i, w in enumerate(words)},
+        vocabulary=vocabulary,
         vectors=vectors.astype(np.float32) / 127 * share[:, None],
         moods=moods.astype(np.float32),
-        terms={t: i for i, t in enumerate(terms)},
         rarity=rarity,
     )
     arrays: Arrays = {"vectors": vectors, "word_weights": share.astype(np.float32)}
     arrays |= {"moods": moods.astype(np.float16), "rarity": rarity}
+    batch = scan([s.text for s in stories], vocabulary)
     say("names")
-    report = _fit_names(stories, docs, known, arrays)
-    before = frozenset(modifiers) | frozenset(nouns)
+    report = _fit_names(stories, vocabulary, arrays)
     say("places")
-    place_priors = places.learn_priors(
-        [(s.setting.place or "", d) for s, d in zip(stories, docs, strict=True)]
-    )
-    report |= _fit_places(stories, docs, place_priors, before, arrays)
+    report |= _fit_places(stories, batch, arrays)
     say("traits")
-    trait_priors, figures = _fit_traits(stories, docs, known, arrays)
-    report |= figures
+    report |= _fit_traits(stories, sets, batch, arrays)
     say("things")
-    noun_priors = learn_nouns(stories, docs, nouns)
-    ranks = {w: float(np.log1p(i)) for i, w in enumerate(words)}
-    report |= _fit_things(stories, docs, noun_priors, before, ranks, arrays)
+    report |= _fit_things(stories, batch, arrays)
     say("genre, tone, arc, ending, era")
     fitted, figures = fit_labels(labelled, tables)
     arrays |= fitted
     report |= figures
-    lexicon = {
+    learnt = {
         "known": " ".join(sorted(known)), "words": "\n".join(words), "terms": "\n".join(terms),
         "modifiers": " ".join(modifiers), "nouns": noun_priors, "places": place_priors,
         "traits": trait_priors,
@@ -104,21 +111,26 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     target.mkdir(parents=True, exist_ok=True)
     write_atomic(target / store.WEIGHTS, buffer.getvalue())
-    text = json.dumps(lexicon, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(learnt, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     write_atomic(target / store.LEXICON, text)
     return {k: round(v, 4) for k, v in report.items()}
 
 
-def common_words(docs: Sequence[Document]) -> frozenset[str]:
+def common_words(texts: Iterable[str]) -> frozenset[str]:
     """Words that at least two stories write in lower case."""
     count: Counter[str] = Counter()
-    for doc in docs:
-        count.update({k for k, w in zip(doc.lower, doc.words, strict=True) if w[0].islower()})
+    for text in texts:
+        words = scan([text], Vocabulary())
+        count.update({words.lower(i) for i in range(len(words)) if words.shown(i)[0].islower()})
     return frozenset(w for w, c in count.items() if c >= 2)
 
 
+def _traits(story: LabelledStory) -> set[str]:
+    return {t.trait.lower() for c in story.characters for t in c.traits}
+
+
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Usage:
     """What texts without labels teach of words: nouns, words before nouns, common words."""
 
     nouns: list[str]
@@ -126,7 +138,7 @@ class Vocabulary:
     common: frozenset[str]
 
 
-def find_vocabulary(texts: Iterable[str]) -> Vocabulary:
+def find_usage(texts: Iterable[str]) -> Usage:
     """Sort words by where they stand.
 
     A noun often stands between a determiner and the end of its phrase ("the lamp was"), a
@@ -137,17 +149,21 @@ def find_vocabulary(texts: Iterable[str]) -> Vocabulary:
     total: Counter[str] = Counter()
     small: Counter[str] = Counter()
     pairs: Counter[tuple[str, str]] = Counter()
+    known = Vocabulary()
     for text in texts:
-        doc = scan(text)
-        total.update(doc.lower)
-        small.update(k for k, w in zip(doc.lower, doc.words, strict=True) if w[0].islower())
-        for i in range(1, len(doc) - 1):
-            if doc.lower[i - 1] not in _DETERMINERS or doc.before[i] or doc.words[i][0].isupper():
+        words = scan([text], known)
+        lower = [known.words[n] for n in words.low.tolist()]
+        shown = [known.shown[n] for n in words.form.tolist()]
+        gap = words.gap.tolist()
+        total.update(lower)
+        small.update(k for k, w in zip(lower, shown, strict=True) if w[0].islower())
+        for i in range(1, len(lower) - 1):
+            if lower[i - 1] not in _DETERMINERS or gap[i] or shown[i][0].isupper():
                 continue
-            if doc.before[i + 1] or doc.lower[i + 1] in NOT_MODIFIERS:
-                inside[doc.lower[i]] += 1
+            if gap[i + 1] or lower[i + 1] in NOT_MODIFIERS:
+                inside[lower[i]] += 1
             else:
-                pairs[doc.lower[i], doc.lower[i + 1]] += 1
+                pairs[lower[i], lower[i + 1]] += 1
     nouns = {
         w for w, c in inside.items()
         if c >= 3 and c >= 0.08 * total[w] and w not in NOT_NOUNS and w.isalpha()
@@ -157,17 +173,16 @@ def find_vocabulary(texts: Iterable[str]) -> Vocabulary:
         before[modifier] += c if noun in nouns else 0
     modifiers = [w for w, c in before.items() if c >= 3 and c >= 0.08 * total[w] and w.isalpha()]
     common = frozenset(w for w, c in small.items() if c >= 3 and c >= total[w] / 2)
-    return Vocabulary(sorted(nouns), sorted(modifiers), common)
+    return Usage(sorted(nouns), sorted(modifiers), common)
 
 
 def learn_nouns(
-    stories: Sequence[LabelledStory], docs: Sequence[Document], nouns: Iterable[str]
+    stories: Sequence[LabelledStory], said: Sequence[frozenset[str]], nouns: Iterable[str]
 ) -> dict[str, float]:
     """Log odds that a noun, where it occurs, is the head of a thing that must occur."""
     occurs: Counter[str] = Counter()
     right: Counter[str] = Counter()
-    for story, doc in zip(stories, docs, strict=True):
-        seen = set(doc.lower)
+    for story, seen in zip(stories, said, strict=True):
         occurs.update(seen)
         right.update({p.lower().split()[-1] for p in story.must_include} & seen)
     wanted = set(nouns) | {w for w, c in right.items() if c >= 2 and w.isalpha()}
@@ -219,118 +234,105 @@ def unnamed(text: str, name: str, person: str) -> str:
     return pattern.sub(described, text)
 
 
+def _by_text(
+    rows: npt.NDArray[Any], doc: npt.NDArray[np.int64], texts: int
+) -> list[npt.NDArray[Any]]:
+    """Rows that stand text by text, a block for each text."""
+    return np.split(rows, np.searchsorted(doc, np.arange(1, texts)))
+
+
 def _fit_names(
-    stories: Sequence[LabelledStory],
-    docs: Sequence[Document],
-    known: frozenset[str],
-    arrays: Arrays,
+    stories: Sequence[LabelledStory], vocabulary: Vocabulary, arrays: Arrays
 ) -> dict[str, float]:
     people = sorted(PERSONS)
-    cases = [(s, d, "") for s, d in zip(stories, docs, strict=True)]
+    cases = [(s, s.text, "") for s in stories]
     for number, story in enumerate(stories[::EVERY]):
         person = people[number * 7 % len(people)]
-        cases.append((story, scan(unnamed(story.text, _gold_lead(story), person)), person))
-    blocks, member, lead = [], [], []
-    for story, doc, person in cases:
-        found = entities.find_entities(doc, known)
-        blocks.append(entities.features(doc, found, known, decide(doc)[0] == "first"))
+        cases.append((story, unnamed(story.text, _gold_lead(story), person), person))
+    words = scan([text for _, text, _ in cases], vocabulary)
+    found = entities.find_entities(words)
+    rows = entities.features(found, decide(words).view == FIRST)
+    member, lead = np.zeros(len(found), np.int64), np.zeros(len(found), np.int64)
+    for number, doc in enumerate(found.doc.tolist()):
+        story, _, person = cases[doc]
         chief = person or _gold_lead(story)
         everyone = [c.name for c in story.characters if c.role != "protagonist"] + [chief]
-        member.append(np.array([_is_any(e, everyone) for e in found], dtype=np.int64))
-        lead.append(np.array([_is_any(e, [chief]) for e in found], dtype=np.int64))
-    rows = np.vstack(blocks)
-    arrays |= fit_ranker("member", rows, np.concatenate(member))
-    arrays |= fit_ranker("lead", rows, np.concatenate(lead))
-    chosen = _held_out("lead", blocks, lead, len(stories))
-    right = [bool(g[c.argmax()]) for c, g in zip(chosen, lead, strict=False) if len(c)]
-    return {"protagonist": sum(right) / len(stories)}
+        forms = found.forms(number)
+        member[number] = _is_any(forms, everyone)
+        lead[number] = _is_any(forms, [chief])
+    arrays |= fit_ranker("member", rows, member)
+    arrays |= fit_ranker("lead", rows, lead)
+    blocks, right = (_by_text(x, found.doc, len(cases)) for x in (rows, lead))
+    chosen = _held_out("lead", blocks, right, len(stories))
+    hits = [bool(g[c.argmax()]) for c, g in zip(chosen, right, strict=False) if len(c)]
+    return {"protagonist": sum(hits) / len(stories)}
 
 
-def _is_any(entity: entities.Entity, names: Sequence[str]) -> bool:
-    return any(match.same_name(form, n) for form in entity.forms for n in names)
+def _is_any(forms: Iterable[str], names: Sequence[str]) -> bool:
+    return any(match.same_name(form, n) for form in forms for n in names)
 
 
-def _fit_places(
-    stories: Sequence[LabelledStory],
-    docs: Sequence[Document],
-    priors: dict[str, float],
-    before: frozenset[str],
-    arrays: Arrays,
-) -> dict[str, float]:
-    blocks, right = [], []
-    for story, doc in zip(stories, docs, strict=True):
-        found = places.candidates(doc, priors, before)
-        gold = match.content(story.setting.place or "")
-        blocks.append(places.features(doc, found, priors))
-        right.append(np.array([match.content(p.head) <= gold for p in found], dtype=np.int64))
-    arrays |= fit_ranker("place", np.vstack(blocks), np.concatenate(right))
-    chosen = _held_out("place", blocks, right)
-    hits = [bool(g[c.argmax()]) for c, g in zip(chosen, right, strict=True) if len(c)]
+def _fit_places(stories: Sequence[LabelledStory], batch: Words, arrays: Arrays) -> dict[str, float]:
+    found = places.candidates(batch)
+    rows = places.features(found, batch.vocabulary.place_priors)
+    gold = [match.content(s.setting.place or "") for s in stories]
+    right = np.array(
+        [match.content(found.noun(n)) <= gold[d] for n, d in enumerate(found.doc.tolist())],
+        dtype=np.int64,
+    )
+    arrays |= fit_ranker("place", rows, right)
+    blocks, truth = (_by_text(x, found.doc, len(stories)) for x in (rows, right))
+    chosen = _held_out("place", blocks, truth)
+    hits = [bool(g[c.argmax()]) for c, g in zip(chosen, truth, strict=True) if len(c)]
     return {"place noun": sum(hits) / len(stories)}
 
 
 def _fit_traits(
     stories: Sequence[LabelledStory],
-    docs: Sequence[Document],
-    known: frozenset[str],
-    arrays: Arrays,
-) -> tuple[dict[str, float], dict[str, float]]:
-    gold = [{t.trait.lower() for c in s.characters for t in c.traits} for s in stories]
-    pairs = list(zip(gold, docs, strict=True))
-    priors = traits.learn_priors(pairs, TRAITS)
-    fold = np.random.default_rng(0).permutation(len(stories)) % FOLDS
-    blocks: list[npt.NDArray[np.float64]] = []
-    honest: list[npt.NDArray[np.float64]] = []
-    right: list[npt.NDArray[np.int64]] = []
-    # The prior of a trait is itself learnt from labels: a story must not see its own.
-    outside = [
-        {**dict.fromkeys(priors, min(priors.values())),
-         **traits.learn_priors([p for p, f in zip(pairs, fold, strict=True) if f != k], TRAITS)}
-        for k in range(FOLDS)
-    ]  # fmt: skip
-    table = traits.index(priors)
-    for number, doc in enumerate(docs):
-        first = decide(doc)[0] == "first"
-        cast = [
-            m.entity
-            for m in choose_cast(doc, entities.find_entities(doc, known), known, first, arrays)
-        ]
-        found = traits.candidates(doc, cast, table, first) if cast else []
-        blind = outside[fold[number]]
-        honest.append(traits.features(doc, found, cast, blind))
-        blocks.append(traits.features(doc, found, cast, priors))
-        right.append(np.array([t.trait in gold[number] for t in found], dtype=np.int64))
-    arrays |= fit_ranker("trait", np.vstack(honest), np.concatenate(right))
-    chance = np.concatenate(_held_out("trait", honest, right))
-    truth = np.concatenate(right)
-    order = np.argsort(-chance)
-    last = int((chance >= TRAIT_CHANCE).sum())
-    total = sum(len(g) for g in gold)
-    hits = float(truth[order[:last]].sum())
-    return priors, {"trait precision": hits / max(1, last), "trait recall": hits / total}
-
-
-def _fit_things(
-    stories: Sequence[LabelledStory],
-    docs: Sequence[Document],
-    nouns: dict[str, float],
-    before: frozenset[str],
-    ranks: dict[str, float],
+    said: Sequence[frozenset[str]],
+    batch: Words,
     arrays: Arrays,
 ) -> dict[str, float]:
-    blocks, right, words = [], [], []
-    for story, doc in zip(stories, docs, strict=True):
-        found = things.candidates(doc, nouns, before)
-        said = [" ".join(doc.lower[t.first : t.end]) for t in found]
-        blocks.append(things.features(doc, found, nouns, ranks))
-        right.append(
-            np.array(
-                [any(match.same_thing(p, g) for g in story.must_include) for p in said],
-                dtype=np.int64,
-            )
+    gold, names = [_traits(s) for s in stories], batch.vocabulary.traits
+    first_person = decide(batch).view == FIRST
+    cast = choose_cast(entities.find_entities(batch), first_person, arrays)
+    found = traits.candidates(batch, cast, first_person)
+    doc = batch.doc[found.at]
+    right = np.array(
+        [names[t] in gold[d] for t, d in zip(found.trait.tolist(), doc.tolist(), strict=True)],
+        dtype=np.int64,
+    )
+    # The prior of a trait is itself learnt from labels: a story must not see its own.
+    fold = np.random.default_rng(0).permutation(len(stories)) % FOLDS
+    pairs = list(zip(gold, said, strict=True))
+    honest = np.zeros((len(right), len(traits.FEATURES)))
+    least = float(batch.vocabulary.trait_priors.min())
+    for k in range(FOLDS):
+        outside = traits.learn_priors(
+            [p for p, f in zip(pairs, fold, strict=True) if f != k], TRAITS
         )
-        words.append(said)
-    arrays |= fit_ranker("thing", np.vstack(blocks), np.concatenate(right))
-    chosen = _held_out("thing", blocks, right)
-    hits = [float(g[np.argsort(-c)[:2]].sum()) / 2 for c, g in zip(chosen, right, strict=True)]
+        blind = np.array([outside.get(t, least) for t in names])
+        inside = fold[doc] == k
+        honest[inside] = traits.features(batch, found, cast, blind)[inside]
+    arrays |= fit_ranker("trait", honest, right)
+    blocks, truth = (_by_text(x, doc, len(stories)) for x in (honest, right))
+    chance = np.concatenate(_held_out("trait", blocks, truth))
+    taken = chance >= TRAIT_CHANCE
+    hits, total = float(right[taken].sum()), sum(len(g) for g in gold)
+    return {"trait precision": hits / max(1, int(taken.sum())), "trait recall": hits / total}
+
+
+def _fit_things(stories: Sequence[LabelledStory], batch: Words, arrays: Arrays) -> dict[str, float]:
+    found = things.candidates(batch)
+    rows = things.features(batch, found)
+    doc = batch.doc[found.first]
+    right = np.zeros(len(rows), dtype=np.int64)
+    for number, (a, b) in enumerate(zip(found.first.tolist(), found.end.tolist(), strict=True)):
+        phrase = " ".join(batch.lower(i) for i in range(a, b))
+        wanted = stories[doc[number]].must_include
+        right[number] = any(match.same_thing(phrase, g) for g in wanted)
+    arrays |= fit_ranker("thing", rows, right)
+    blocks, truth = (_by_text(x, doc, len(stories)) for x in (rows, right))
+    chosen = _held_out("thing", blocks, truth)
+    hits = [float(g[np.argsort(-c)[:2]].sum()) / 2 for c, g in zip(chosen, truth, strict=True)]
     return {"things, first two": float(np.mean(hits))}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fabula.reading.features import BLOCKS, Features, Tables, extract, extract_words
 from fabula.reading.labels import CLASSES, PAIRS, RECIPES, Recipe, decode, dense_part, forbidden
 from fabula.reading.linear import fit_logistic, softmax
-from fabula.reading.text import scan
+from fabula.reading.text import lower_words, scan
 from fabula.reading.times import era
 from fabula.story.sample import LabelledStory
 
@@ -28,7 +28,7 @@ def choose_terms(stories: Sequence[LabelledStory]) -> tuple[list[str], npt.NDArr
     """Words and pairs of words that occur in at least RARE stories, and their rarity."""
     count: Counter[str] = Counter()
     for story in stories:
-        lower = scan(story.text).lower
+        lower = lower_words(story.text)
         pairs = (f"{a} {b}" for a, b in pairwise(lower))
         count.update({*lower, *pairs})
     terms = sorted(t for t, c in count.items() if c >= RARE)
@@ -36,30 +36,35 @@ def choose_terms(stories: Sequence[LabelledStory]) -> tuple[list[str], npt.NDArr
     return terms, np.maximum(rarity, 0.05).astype(np.float32)
 
 
-def outline_features(story: LabelledStory, tables: Tables) -> Features:
-    """The outline as if it were a text: each beat's sentence fills a fifth."""
-    lower: list[str] = []
+def outline_features(stories: Sequence[LabelledStory], tables: Tables) -> Features:
+    """Outlines as if they were texts: each beat's sentence fills a fifth."""
+    texts: list[list[str]] = []
     places: list[Floats] = []
-    for number, beat in enumerate(story.beats):
-        words = scan(beat.summary).lower
-        lower += words
-        places.append((number + np.arange(len(words)) / len(words)) / len(story.beats))
-    return extract_words(lower, np.concatenate(places), tables)
+    for story in stories:
+        beats = [lower_words(beat.summary) for beat in story.beats]
+        texts.append([word for words in beats for word in words])
+        places.append(
+            np.concatenate([(n + np.arange(len(w)) / len(w)) / len(beats)
+                            for n, w in enumerate(beats)])
+        )  # fmt: skip
+    return extract_words(texts, places, tables)
 
 
 class Design:
     """The examples of one label as a matrix, in the space they span."""
 
     def __init__(
-        self, rows: Sequence[Features], recipe: Recipe, terms: int, mean: Floats, scale: Floats
+        self, parts: Sequence[Features], recipe: Recipe, terms: int, mean: Floats, scale: Floats
     ) -> None:
-        dense = np.stack([dense_part(f, recipe, mean, scale) for f in rows])
-        blocks = [dense]
+        blocks = [np.concatenate([dense_part(f, recipe, mean, scale) for f in parts])]
         for block, weight in recipe.terms.items():
-            matrix = np.zeros((len(rows), terms))
-            for i, f in enumerate(rows):
-                matrix[i, f.terms] = weight * f.values[BLOCKS.index(block)]
-            blocks.append(matrix)
+            matrices = []
+            for f in parts:
+                matrix = np.zeros((len(f), terms))
+                text = np.repeat(np.arange(len(f)), np.diff(f.edges))
+                matrix[text, f.terms] = weight * f.values[BLOCKS.index(block)]
+                matrices.append(matrix)
+            blocks.append(np.concatenate(matrices))
         self.splits = np.cumsum([b.shape[1] for b in blocks])[:-1]
         self.full = np.concatenate(blocks, axis=1)
         self.centre = self.full.mean(axis=0)
@@ -137,9 +142,9 @@ def fit_labels(stories: Sequence[LabelledStory], tables: Tables) -> tuple[Arrays
     Returns:
         The arrays to store, and the cross-validated accuracy of each label.
     """
-    features = [extract(scan(s.text), tables) for s in stories]
-    outlines = [outline_features(s, tables) for s in stories]
-    moods = np.stack([f.mood.ravel() for f in features]).astype(np.float64)
+    features = extract(scan([s.text for s in stories], tables.vocabulary), tables)
+    outlines = outline_features(stories, tables)
+    moods = features.mood.reshape(len(stories), -1).astype(np.float64)
     mean, scale = moods.mean(axis=0), moods.std(axis=0) + 1e-6
     arrays: Arrays = {"mood_mean": mean.astype(np.float32), "mood_scale": scale.astype(np.float32)}
     held_out: dict[str, Floats] = {}
@@ -147,14 +152,14 @@ def fit_labels(stories: Sequence[LabelledStory], tables: Tables) -> tuple[Arrays
     for label, recipe in RECIPES.items():
         classes = CLASSES[label]
         labels = np.array([_gold(s, label) for s in stories])
-        rows = [*features, *(outlines if recipe.outlines else [])]
-        design = Design(rows, recipe, len(tables.terms), mean, scale)
+        parts = [features, outlines] if recipe.outlines else [features]
+        design = Design(parts, recipe, len(tables.rarity), mean, scale)
         scores = held_out_scores(design, labels, len(classes), recipe, seed=0)
         factor = temperature(scores, labels)
         held_out[label], gold[label] = scores * factor, labels
-        copies = len(rows) // len(stories)
+        copies = len(parts)
         example = np.concatenate(
-            [np.ones(len(labels)), np.full(len(rows) - len(labels), recipe.outlines)]
+            [np.ones(len(labels)), np.full(len(labels) * (copies - 1), recipe.outlines)]
         )
         use = np.tile(labels >= 0, copies)
         w, b = fit_logistic(
@@ -174,9 +179,9 @@ def fit_labels(stories: Sequence[LabelledStory], tables: Tables) -> tuple[Arrays
         arrays[f"{first}_{second}"] = table.astype(np.float32)
         if first == "arc":
             table = np.where(forbidden(), -np.inf, table)
-        both = [decode(x, y, table) for x, y in zip(held_out[first], held_out[second], strict=True)]
-        report[first] = float(np.mean([p.argmax() for p, _ in both] == gold[first]))
-        report[second] = float(np.mean([q.argmax() for _, q in both] == gold[second]))
+        one, other = decode(held_out[first], held_out[second], table)
+        report[first] = float(np.mean(one.argmax(axis=1) == gold[first]))
+        report[second] = float(np.mean(other.argmax(axis=1) == gold[second]))
         report[f"{first} alone"] = float((held_out[first].argmax(axis=1) == gold[first]).mean())
         report[f"{second} alone"] = float((held_out[second].argmax(axis=1) == gold[second]).mean())
     return arrays, report

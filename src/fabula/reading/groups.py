@@ -29,8 +29,7 @@ def spread(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
 
 def count_in(groups: Ints, size: int, which: npt.NDArray[Any]) -> Floats:
     """How often something holds in each group, shape [size]."""
-    result: Floats = np.bincount(groups, weights=which, minlength=size)
-    return result
+    return np.bincount(groups, which, size).astype(np.float64)
 
 
 def fifths_in(groups: Ints, size: int, at: Floats) -> Floats:
@@ -38,7 +37,8 @@ def fifths_in(groups: Ints, size: int, at: Floats) -> Floats:
     fifth = np.minimum((at * FIFTHS).astype(np.int64), FIFTHS - 1)
     seen = np.zeros(size * FIFTHS, dtype=bool)
     seen[groups * FIFTHS + fifth] = True
-    return seen.reshape(size, FIFTHS).sum(axis=1) / FIFTHS
+    result: Floats = seen.reshape(size, FIFTHS).sum(axis=1) / FIFTHS
+    return result
 
 
 def rank_in(keys: tuple[npt.NDArray[Any], ...], doc: Ints) -> tuple[Ints, Ints]:

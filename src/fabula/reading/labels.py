@@ -7,8 +7,10 @@ each pair is decoded by its joint score, with a table of how often the two go to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,17 +98,40 @@ def contrast(label: str, block: str) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray((matrix - matrix.mean(axis=1, keepdims=True)).T)
 
 
-def scores(features: Features, label: str) -> Floats:
-    """Log-probabilities up to a constant of each class of a label, shape [texts, classes]."""
-    w, recipe = weights(), RECIPES[label]
-    dense = dense_part(features, recipe, w["mood_mean"], w["mood_scale"])
-    result: Floats = w[f"{label}_bias"] + dense @ w[f"{label}_dense"].astype(np.float64)
-    filled = np.flatnonzero(np.diff(features.edges))
-    if len(filled):
+@cache
+def _all_terms() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], dict[str, slice]]:
+    """The weights of every label's terms side by side.
+
+    Returns:
+        The weights, shape [terms, columns]; the block that each column belongs to; and each
+        label's columns, one run of its classes after the other for its blocks.
+    """
+    parts, blocks, places, start = [], [], {}, 0
+    for label, recipe in RECIPES.items():
         for block, weight in recipe.terms.items():
-            values = features.values[BLOCKS.index(block)]
-            parts = values[:, None] * term_weights(label, block)[features.terms]
-            result[filled] += weight * np.add.reduceat(parts, features.edges[filled], axis=0)
+            matrix = term_weights(label, block) * np.float32(weight)
+            parts.append(matrix)
+            blocks += [BLOCKS.index(block)] * matrix.shape[1]
+        places[label] = slice(start, len(blocks))
+        start = len(blocks)
+    return np.concatenate(parts, axis=1), np.array(blocks), places
+
+
+def all_scores(features: Features) -> dict[str, Floats]:
+    """Log-probabilities up to a constant of each class of each label, [texts, classes] each."""
+    w = weights()
+    table, blocks, places = _all_terms()
+    own = np.arange(len(blocks))
+    sums = np.zeros((len(features), len(blocks)), dtype=np.float32)
+    edges = features.edges.tolist()
+    for text, (a, b) in enumerate(pairwise(edges)):
+        sums[text] = (features.values[:, a:b] @ table[features.terms[a:b]])[blocks, own]
+    result = {}
+    for label, recipe in RECIPES.items():
+        dense = dense_part(features, recipe, w["mood_mean"], w["mood_scale"])
+        found = w[f"{label}_bias"] + dense @ w[f"{label}_dense"].astype(np.float64)
+        said = sums[:, places[label]].reshape(len(features), len(recipe.terms), found.shape[1])
+        result[label] = found + said.sum(axis=1)
     return result
 
 
@@ -137,16 +162,18 @@ def decode(first: Floats, second: Floats, coupling: Floats) -> tuple[Floats, Flo
     return joint.sum(axis=2), joint.sum(axis=1)
 
 
-def probabilities(features: Features) -> dict[str, Floats]:
-    """Probability of every class of every label but the era, shape [texts, classes] each."""
+def probabilities(scores: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Probability of every class of the labels that are decoded in pairs, [texts, classes] each.
+
+    Args:
+        scores: of `all_scores`.
+    """
     result: dict[str, Floats] = {}
     for first, second in PAIRS:
         coupling = weights()[f"{first}_{second}"].astype(np.float64)
         if first == "arc":
             coupling = np.where(forbidden(), -np.inf, coupling)
-        result[first], result[second] = decode(
-            scores(features, first), scores(features, second), coupling
-        )
+        result[first], result[second] = decode(scores[first], scores[second], coupling)
     return result
 
 
@@ -154,5 +181,5 @@ def predict(features: Features, text: int = 0) -> dict[str, dict[str, float]]:
     """Probability of every class of every label but the era, of one of the texts."""
     return {
         label: dict(zip(CLASSES[label], map(float, p[text]), strict=True))
-        for label, p in probabilities(features).items()
+        for label, p in probabilities(all_scores(features)).items()
     }

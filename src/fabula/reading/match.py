@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from fabula.reading.inflection import singular
 from fabula.reading.phrases import name_parts
-from fabula.reading.places import singular
 
 _WORD = re.compile(r"[^\W_]+")
 _EMPTY = frozenset(

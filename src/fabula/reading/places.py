@@ -54,7 +54,8 @@ class Places:
 
     def noun(self, place: int) -> str:
         """The head noun, in the singular."""
-        return self.words.vocabulary.places[self.head[place]]
+        names: list[str] = self.words.vocabulary.places
+        return names[int(self.head[place])]
 
     def mentions(self, place: int) -> list[tuple[int, int]]:
         """Word ranges, end exclusive, in order."""

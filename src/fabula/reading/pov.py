@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fabula.reading import classes
+from fabula.reading.groups import count_in
 from fabula.reading.text import Words, scan
 from fabula.story import Span
 
@@ -48,18 +49,14 @@ def decide(words: Words) -> Views:
     doc = words.doc[told]
     bits = words.bits[told]
     first, plural, second, third = (
-        np.bincount(doc, bits & c != 0, texts)
+        count_in(doc, texts, bits & c != 0)
         for c in (classes.FIRST, classes.FIRST_PLURAL, classes.SECOND, classes.THIRD)
     )
     narrated = np.maximum(np.bincount(doc, minlength=texts), 1)
     mine = np.where(first >= plural, first, plural)
     share = mine / np.maximum(mine + third, 1)
     # A narrator may say "you" to somebody; who says it to the reader says little else.
-    addressed = (
-        (second / narrated > 0.02)
-        & (second > 2 * first)
-        & (second > third / 2)
-    )
+    addressed = (second / narrated > 0.02) & (second > 2 * first) & (second > third / 2)
     # Of the train split's narrators the most modest says "I" in 24% of "I", "he", "she" and "they"
     # together; the wordiest third person, with its thoughts and letters, in 9%.
     owned = (mine / narrated > SELDOM) & (share > LEAST_SHARE)
@@ -86,7 +83,8 @@ def showing(words: Words, views: Views, doc: int) -> list[int]:
     """The words of a text that show its point of view."""
     begin, end = words.first[doc], words.first[doc + 1]
     shows = (words.bits[begin:end] & views.shows[doc] != 0) & ~words.spoken[begin:end]
-    return (np.flatnonzero(shows) + begin).tolist()
+    found: list[int] = (np.flatnonzero(shows) + begin).tolist()
+    return found
 
 
 def point_of_view(text: str) -> tuple[str | None, float, list[Span]]:

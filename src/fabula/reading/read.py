@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,8 +85,10 @@ class _Batch:
             spans, begin = self.words.spans(doc), int(self.words.first[doc])
             for path, value, ranges in found.shown:
                 for a, b in ranges:
-                    start, end = (a, b) if path == "title" else (
-                        spans[a - begin][0], spans[b - 1 - begin][1]
+                    start, end = (
+                        (a, b)
+                        if path == "title"
+                        else (spans[a - begin][0], spans[b - 1 - begin][1])
                     )
                     shown.append(
                         Evidence(
@@ -131,8 +133,9 @@ def read_all(
         cast = _read_cast(batch, first_person)
         _read_traits(batch, cast, first_person)
         features = extract(batch.words)
-        _read_labels(batch, features)
-        _read_setting(batch, features)
+        scores = labels.all_scores(features)
+        _read_labels(batch, features, scores)
+        _read_setting(batch, features, scores["era"])
         _read_things(batch)
     for doc, text in enumerate(batch.words.texts):
         if batch.words.sizes[doc]:
@@ -184,9 +187,7 @@ def _read_traits(batch: _Batch, cast: Cast, first_person: npt.NDArray[np.bool_])
     near = traits.candidates(words, cast, first_person)
     if not len(near.at):
         return
-    chance = chances(
-        "trait", traits.features(words, near, cast, words.vocabulary.trait_priors)
-    )
+    chance = chances("trait", traits.features(words, near, cast, words.vocabulary.trait_priors))
     best: dict[tuple[int, int, int], tuple[float, list[int]]] = {}
     for place in np.flatnonzero(chance >= traits.TRAIT_CHANCE).tolist():
         at = int(near.at[place])
@@ -202,15 +203,15 @@ def _read_traits(batch: _Batch, cast: Cast, first_person: npt.NDArray[np.bool_])
             listed.append(value)
 
 
-def _read_labels(batch: _Batch, features: Features) -> None:
-    probability = labels.probabilities(features)
+def _read_labels(
+    batch: _Batch, features: Features, scores: Mapping[str, npt.NDArray[np.float64]]
+) -> None:
+    probability = labels.probabilities(scores)
     # The likeliest of each can still exclude each other: then the surer of the two is kept.
     best = {label: p.argmax(axis=1) for label, p in probability.items()}
     clash = labels.forbidden()[best["arc"], best["ending"]]
     for doc in np.flatnonzero(clash).tolist():
-        weaker, surer = sorted(
-            ("arc", "ending"), key=lambda k: probability[k][doc, best[k][doc]]
-        )
+        weaker, surer = sorted(("arc", "ending"), key=lambda k: probability[k][doc, best[k][doc]])
         table = labels.forbidden() if weaker == "ending" else labels.forbidden().T
         allowed = np.where(table[best[surer][doc]], -1.0, probability[weaker][doc])
         best[weaker][doc] = allowed.argmax()
@@ -224,26 +225,22 @@ def _read_labels(batch: _Batch, features: Features) -> None:
             batch.add(doc, label, value, p, _moments(batch, features, label, value, doc))
 
 
-def _moments(
-    batch: _Batch, features: Features, label: str, value: str, doc: int
-) -> list[Range]:
+def _moments(batch: _Batch, features: Features, label: str, value: str, doc: int) -> list[Range]:
     if not batch.evidence:
         return []
     return [(m.first, m.end) for m in telling_moments(batch.words, features, label, value, doc)]
 
 
-def _read_setting(batch: _Batch, features: Features) -> None:
+def _read_setting(batch: _Batch, features: Features, eras: npt.NDArray[np.float64]) -> None:
     words = batch.words
     near = places.candidates(words)
     chance = chances("place", places.features(near, words.vocabulary.place_priors))
     order = np.lexsort((-chance, near.doc))
     named = places.lands(words)
     ends = np.searchsorted(near.doc[order], np.arange(len(words.texts) + 1)).tolist()
-    eras = labels.scores(features, "era")
+    dated = times.maybe_written(words)
     seasons = times.seasons(words)
-    for doc, text in enumerate(words.texts):
-        if not batch.enough[doc]:
-            continue
+    for doc in np.flatnonzero(batch.enough).tolist():
         setting: dict[str, str] = {}
         ranked = order[ends[doc] : ends[doc + 1]][:2].tolist()
         if ranked and batch.accepts(doc, float(chance[ranked[0]])):
@@ -257,7 +254,7 @@ def _read_setting(batch: _Batch, features: Features) -> None:
                 shown.append((land, land + 1))
             setting["place"] = value
             batch.add(doc, "setting.place", value, float(chance[ranked[0]]), shown)
-        _read_time(batch, features, eras[doc], seasons.get(doc), setting, doc, text)
+        _read_time(batch, features, eras[doc], seasons.get(doc), setting, doc, dated[doc])
         if setting:
             batch.found[doc].data["setting"] = setting
 
@@ -269,9 +266,10 @@ def _read_time(
     season: tuple[str, int] | None,
     setting: dict[str, str],
     doc: int,
-    text: str,
+    dated: bool,
 ) -> None:
-    stated = times.written(text)
+    text = batch.words.texts[doc]
+    stated = times.written(text) if dated else None
     if stated is not None:
         value, chance, shown = stated[0], 0.9, []
         if batch.evidence:

@@ -20,8 +20,7 @@ import numpy.typing as npt
 
 from fabula.reading import things
 from fabula.reading.match import overlap, same_name, same_thing
-from fabula.reading.read import modifiers, read
-from fabula.reading.store import lexicon
+from fabula.reading.read import read_all
 from fabula.reading.text import scan
 from fabula.reading.words import NEVER_NAMES
 from fabula.story import Brief
@@ -162,25 +161,27 @@ def _constants() -> dict[str, str]:
 
 def baseline_brief(text: str, seed: int) -> Brief:
     """What one would say who knows the train split's labels but can hardly read."""
-    doc, best = scan(text), _constants()
-    capitals = Counter(
-        w for w, k, o in zip(doc.words, doc.lower, doc.opens, strict=True)
-        if w[0].isupper() and not o and k not in NEVER_NAMES and len(w) > 1
-    )  # fmt: skip
+    words, best = scan([text]), _constants()
+    capitals: Counter[str] = Counter()
+    for i, opens in enumerate(words.opens.tolist()):
+        word = words.shown(i)
+        if word[0].isupper() and not opens and words.lower(i) not in NEVER_NAMES and len(word) > 1:
+            capitals[word] += 1
     names = list({n.casefold(): n for n, _ in capitals.most_common(12)}.values())
     characters = [
         {"name": n, "role": "other" if i else "protagonist", "traits": [] if i else [best["trait"]]}
         for i, n in enumerate(names)
     ]
-    near = things.candidates(doc, lexicon()["nouns"], modifiers())
-    drawn = random.Random(seed).sample(near, min(3, len(near)))
+    near = things.candidates(words)
+    phrases = list(zip(near.first.tolist(), near.end.tolist(), strict=True))
+    drawn = random.Random(seed).sample(phrases, min(3, len(phrases)))
     labels: dict[str, Any] = {
         k: best[k] for k in ("point_of_view", "genre", "tone", "arc", "ending")
     }
     return Brief.model_construct(
         characters=Brief.model_validate({"characters": characters}).characters,
         setting=Brief.model_validate({"setting": {k: best[k] for k in ("place", "time")}}).setting,
-        must_include=[" ".join(doc.lower[t.first : t.end]) for t in drawn],
+        must_include=[" ".join(words.lower(i) for i in range(a, b)) for a, b in drawn],
         **labels,
     )
 
@@ -207,7 +208,7 @@ def score(
         stories: score these instead of the split.
     """
     gold = load_sample(split) if stories is None else list(stories)
-    briefs = [read(s.text, min_confidence=least).brief for s in gold]
+    briefs = [r.brief for r in read_all([s.text for s in gold], min_confidence=least)]
     floors = [baseline_brief(s.text, i) for i, s in enumerate(gold)]
     draws = np.random.default_rng(0).integers(0, len(gold), (DRAWS, len(gold)))
     rows = []

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from fabula.reading import classes
 from fabula.reading.classes import SEASONS
 from fabula.reading.text import Words
 
@@ -36,12 +37,9 @@ _YEAR = re.compile(
 )
 _WRITTEN = re.compile(
     r"\b(?:once upon a time|the (?:1[0-9]|20)\d0s|long,? long ago|(?:a hundred|many) years ago"
-    r"|the middle ages)\b",
-    re.IGNORECASE,
+    r"|the middle ages)\b"
 )
-# Cheap signs that one of the two may match.
-_SIGNS = ("upon a time", " ago", "middle ages")
-_DIGITS = re.compile(r"[12]\d\d\d")
+_SIGNS = ("upon a time", "0s", " ago", "middle ages")
 
 
 def era(time: str) -> int | None:
@@ -53,13 +51,18 @@ def era(time: str) -> int | None:
 def written(text: str) -> tuple[str, int, int] | None:
     """A time that the text itself gives: value, first character, one past the last."""
     head = text[:20_000].lower()
-    if not (any(sign in head for sign in _SIGNS) or _DIGITS.search(head)):
-        return None
-    match = _WRITTEN.search(text, 0, 20_000)
+    match = _WRITTEN.search(head) if any(sign in head for sign in _SIGNS) else None
     if match:
-        return match[0].lower(), *match.span()
+        return match[0], *match.span()
     match = _YEAR.search(text, 0, 20_000)
     return (match[1], *match.span(1)) if match else None
+
+
+def maybe_written(words: Words) -> list[bool]:
+    """Whether each text has a word without which `written` finds nothing."""
+    found = np.zeros(len(words.texts), dtype=bool)
+    found[words.doc[words.bits & classes.DATED != 0]] = True
+    return found.tolist()
 
 
 def seasons(words: Words) -> dict[int, tuple[str, int]]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fabula.errors import MissingExtra
-from fabula.reading.text import scan
+from fabula.reading.text import lower_words
 
 WORDS = 12_000
 SIZE = 64
@@ -43,7 +43,7 @@ def make_vectors(texts: Iterable[str]) -> tuple[list[str], npt.NDArray[np.int8],
     count: Counter[str] = Counter()
     lines: list[list[str]] = []
     for text in texts:
-        lines.append(scan(text).lower)
+        lines.append(lower_words(text))
         count.update(lines[-1])
     words = [w for w, _ in sorted(count.items(), key=lambda kv: (-kv[1], kv[0]))[:WORDS]]
     index = {w: i for i, w in enumerate(words)}

@@ -51,10 +51,10 @@ import numpy as np
 
 from fabula.reading.arcs import shapes, split_sentences, valence
 from fabula.reading.features import extract_words
-from fabula.reading.labels import predict, tables
+from fabula.reading.labels import predict
 from fabula.reading.pov import point_of_view
 from fabula.reading.read import FEWEST_WORDS
-from fabula.reading.text import clip, scan
+from fabula.reading.text import clip, lower_words
 from fabula.story import ARCS, ENDINGS, GENRES, TONES, Brief
 from fabula.writing.copying import words_of
 from fabula.writing.drafts import CLOSED, Draft
@@ -222,7 +222,7 @@ def labels_wanted(brief: Brief) -> dict[str, str]:
 
 def words_read(text: str) -> list[str]:
     """The words of a text as the reading sees them, in lower case."""
-    return scan(clip(text)).lower
+    return lower_words(clip(text))
 
 
 def log_chances(lower: list[str], labels: Mapping[str, str], told: float = 1.0) -> dict[str, float]:
@@ -235,7 +235,7 @@ def log_chances(lower: list[str], labels: Mapping[str, str], told: float = 1.0) 
             words stand.
     """
     at = np.linspace(0, told, len(lower), endpoint=False, dtype=np.float64)
-    chances = predict(extract_words(lower, at, tables()))
+    chances = predict(extract_words([lower], [at]))
     return {
         key: max(math.log(chances[key].get(value, 0) or 1e-9), LEAST_CHANCE)
         for key, value in labels.items()
