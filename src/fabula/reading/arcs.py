@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fabula.reading.text import clip, scan
+from fabula.reading.text import clip, scan_one
 from fabula.story.brief import ARCS, Model
 
 Floats = npt.NDArray[np.float64]
@@ -99,7 +99,7 @@ def _kernel(places: int) -> Floats:
 def split_sentences(text: str) -> list[str]:
     """The sentences of a text, as written."""
     text = clip(text)
-    words = scan([text])
+    words = scan_one(text)
     spans = words.spans(0)
     return [text[spans[a][0] : spans[b - 1][1] + 1] for a, b in words.sentences(0)]
 

@@ -117,6 +117,13 @@ def _all_terms() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], dict[s
     return np.concatenate(parts, axis=1), np.array(blocks), places
 
 
+@cache
+def _dense(label: str) -> tuple[Floats, Floats]:
+    """Weights of a label's features that are not terms, and its bias."""
+    w = weights()
+    return w[f"{label}_dense"].astype(np.float64), w[f"{label}_bias"].astype(np.float64)
+
+
 def all_scores(features: Features) -> dict[str, Floats]:
     """Log-probabilities up to a constant of each class of each label, [texts, classes] each."""
     w = weights()
@@ -129,7 +136,8 @@ def all_scores(features: Features) -> dict[str, Floats]:
     result = {}
     for label, recipe in RECIPES.items():
         dense = dense_part(features, recipe, w["mood_mean"], w["mood_scale"])
-        found = w[f"{label}_bias"] + dense @ w[f"{label}_dense"].astype(np.float64)
+        slopes, bias = _dense(label)
+        found = bias + dense @ slopes
         said = sums[:, places[label]].reshape(len(features), len(recipe.terms), found.shape[1])
         result[label] = found + said.sum(axis=1)
     return result
@@ -140,6 +148,13 @@ def contradicts(arc: str, ending: str) -> bool:
     return (ending == "happy" and arc in FALLING_ARCS) or (ending == "sad" and arc in RISING_ARCS)
 
 
+@cache
+def _coupling(first: str, second: str) -> Floats:
+    coupling: Floats = weights()[f"{first}_{second}"].astype(np.float64)
+    return np.where(forbidden(), -np.inf, coupling) if first == "arc" else coupling
+
+
+@cache
 def forbidden() -> npt.NDArray[np.bool_]:
     """Pairs of arc and ending that contradict each other, shape [arcs, endings]."""
     return np.array([[contradicts(a, e) for e in ENDINGS] for a in ARCS])
@@ -170,10 +185,9 @@ def probabilities(scores: Mapping[str, Floats]) -> dict[str, Floats]:
     """
     result: dict[str, Floats] = {}
     for first, second in PAIRS:
-        coupling = weights()[f"{first}_{second}"].astype(np.float64)
-        if first == "arc":
-            coupling = np.where(forbidden(), -np.inf, coupling)
-        result[first], result[second] = decode(scores[first], scores[second], coupling)
+        result[first], result[second] = decode(
+            scores[first], scores[second], _coupling(first, second)
+        )
     return result
 
 

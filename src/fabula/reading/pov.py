@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fabula.reading import classes
 from fabula.reading.groups import count_in
-from fabula.reading.text import Words, scan
+from fabula.reading.text import Words, scan_one
 from fabula.story import Span
 
 SELDOM = 0.01  # least share of the narration's words
@@ -94,7 +94,7 @@ def point_of_view(text: str) -> tuple[str | None, float, list[Span]]:
         The point of view, a confidence from 0 to 1, and the pronouns in the narration that
         show it (at most 20).
     """
-    words = scan([text])
+    words = scan_one(text)
     views = decide(words)
     spans = words.spans(0)
     found = [spans[i] for i in showing(words, views, 0)[:20]]

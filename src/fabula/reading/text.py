@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -225,6 +226,12 @@ def scan(texts: Sequence[str], words: Vocabulary | None = None) -> Words:
         list(texts), known, word_form, low, bits, first, doc, gap, opens, speaking[words_at],
         np.cumsum(fresh) - 1, stopped,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def scan_one(text: str) -> Words:
+    """Walk a single text; what was walked last is remembered, since several questions follow."""
+    return scan([text])
 
 
 def _speech(marks: Bytes) -> Bools:
