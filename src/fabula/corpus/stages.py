@@ -8,7 +8,6 @@ they can run in any number of processes, or elsewhere.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +17,11 @@ from fabula.corpus.beats import has_five_sentences
 from fabula.corpus.clean import MIN_WORDS, clean_text
 from fabula.corpus.fingerprint import digest, normalise, prompt_id, signature
 from fabula.corpus.layouts import gold_story
-from fabula.corpus.parts import parts_of
+from fabula.corpus.parts import Part, parts_of
 from fabula.corpus.prompts import OFF_TOPIC, clean_prompt, clean_title
 from fabula.corpus.schema import CLEAN, CORPUS
-from fabula.corpus.tagging import MIN_CONFIDENCE, complete, read_brief
+from fabula.corpus.tagging import MIN_CONFIDENCE, brief_json, complete
+from fabula.reading import read_fields
 from fabula.story import Brief, Outline, Passage, render_brief, render_completion
 
 
@@ -87,60 +87,78 @@ def _clean_row(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
     return row
 
 
+@dataclass(slots=True)
+class _Draft:
+    """A document to be: the story's row, and the part of it (none if it is gold-labelled)."""
+
+    row: dict[str, Any]
+    text: str
+    part: Part | None
+
+
 def finish_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     """`CLEAN` rows that stay to rows of `CORPUS`: one a document, so perhaps several a story."""
-    rows: list[dict[str, Any]] = []
+    drafts: list[_Draft] = []
     for row in batch.to_pylist():
-        rows += _documents(row, settings)
+        drafts += _drafts(row, settings)
+    unread = [draft for draft in drafts if draft.part is not None]
+    fields = iter(read_fields([d.text for d in unread], min_confidence=settings.min_confidence))
+    rows = [_gold(d) if d.part is None else _read(d, d.part, next(fields)) for d in drafts]
     return pa.RecordBatch.from_pylist(rows, schema=CORPUS)
 
 
-def _documents(row: dict[str, Any], settings: Settings) -> list[dict[str, Any]]:
+def _drafts(row: dict[str, Any], settings: Settings) -> list[_Draft]:
     if row["gold"] is not None:
-        story = gold_story(row["gold"])
-        brief = complete(story.brief, words=row["words"], title=story.title, premise=story.premise)
-        return [_document(row, brief, story.outline, story.passages, row["text"])]
-    documents = []
-    for part in parts_of(row["text"], settings.max_words):
-        # Only the last part shows how it ends, and no part alone shows the whole arc.
-        drop: set[str] = set() if part.total == 1 else {"arc"}
-        if part.number < part.total:
-            drop.add("ending")
-        text = part.text if part.total > 1 else row["text"]
-        brief = complete(
-            read_brief(text, settings.min_confidence),
-            words=len(text.split()),
-            title=row["title"],
-            premise=part.premise(row["prompt"]),
-            drop=frozenset(drop),
-        )
-        documents.append(
-            _document(row, brief, part.outline, part.passages, text, part.number, part.total)
-        )
-    return documents
+        return [_Draft(row, row["text"], None)]
+    return [
+        _Draft(row, part.text if part.total > 1 else row["text"], part)
+        for part in parts_of(row["text"], settings.max_words)
+    ]
+
+
+def _gold(draft: _Draft) -> dict[str, Any]:
+    story = gold_story(draft.row["gold"])
+    brief = complete(
+        story.brief.model_dump(exclude_none=True),
+        words=draft.row["words"], title=story.title, premise=story.premise,
+    )  # fmt: skip
+    return _document(draft, brief, story.outline, story.passages)
+
+
+def _read(draft: _Draft, part: Part, fields: dict[str, Any]) -> dict[str, Any]:
+    # Only the last part shows how it ends, and no part alone shows the whole arc.
+    if part.total > 1:
+        fields.pop("arc", None)
+    if part.number < part.total:
+        fields.pop("ending", None)
+    brief = complete(
+        fields, words=len(draft.text.split()), title=draft.row["title"],
+        premise=part.premise(draft.row["prompt"]),
+    )  # fmt: skip
+    return _document(draft, brief, part.outline, part.passages, part.number, part.total)
+
+
+_KEPT = ("source", "licence", "prompt_id", "prompt_tag", "title", "author")
 
 
 def _document(
-    row: dict[str, Any],
+    draft: _Draft,
     brief: Brief,
     outline: Outline,
     passages: list[Passage],
-    text: str,
     part: int = 1,
     parts: int = 1,
 ) -> dict[str, Any]:
+    row = draft.row
     return {
-        **{k: row[k] for k in ("source", "licence", "prompt_id", "prompt_tag", "title", "author")},
+        **{k: row[k] for k in _KEPT},
         "id": row["id"] if parts == 1 else f"{row['id']}.{part}",
-        "brief": json.dumps(
-            brief.model_dump(mode="json", exclude_none=True, exclude_defaults=True),
-            ensure_ascii=False,
-        ),
+        "brief": brief_json(brief),
         "premise": brief.premise,
-        "outline": [b.model_dump() for b in outline.beats],
-        "passages": [p.model_dump() for p in passages],
-        "text": text,
-        "words": len(text.split()),
+        "outline": [{"beat": b.beat, "summary": b.summary} for b in outline.beats],
+        "passages": [{"beat": p.beat, "text": p.text} for p in passages],
+        "text": draft.text,
+        "words": len(draft.text.split()),
         "part": part,
         "parts": parts,
         "gold": row["gold"] is not None,

@@ -19,19 +19,22 @@ def rounded_length(words: int) -> int:
 
 
 def complete(
-    brief: Brief,
+    fields: dict[str, Any],
     *,
     words: int,
     title: str | None,
     premise: str | None,
-    drop: frozenset[str] = frozenset(),
 ) -> Brief:
-    """A brief with what the source knows added, and without the fields in `drop`.
+    """A brief of what was read, with what the source knows added.
 
     What would contradict the rest (more things to include than the length allows) is left out.
+
+    Args:
+        fields: of a brief; not changed.
+        words: in the text.
+        title, premise: as the source gives them, if it does.
     """
-    data: dict[str, Any] = brief.model_dump(exclude=set(drop), exclude_none=True)
-    data["length"] = rounded_length(words)
+    data = {**fields, "length": rounded_length(words)}
     if title and len(title) <= MAX_LINE:
         data["title"] = title
     if premise and len(premise) <= MAX_PREMISE:
@@ -46,8 +49,6 @@ def complete(
     return Brief(length=data["length"])
 
 
-def read_brief(text: str, min_confidence: float) -> Brief:
-    """What `reading` is sure enough of."""
-    from fabula.reading import read
-
-    return read(text, min_confidence=min_confidence).brief
+def brief_json(brief: Brief) -> str:
+    """A brief as it stands in a corpus: JSON without what is empty."""
+    return brief.model_dump_json(exclude_none=True, exclude_defaults=True)

@@ -52,6 +52,7 @@ class _Batch:
         self.least, self.evidence = least, evidence
         self.words = words = scan([clip(text) for text in texts])
         sizes = words.sizes
+        self.sizes: list[int] = sizes.tolist()
         # English is what the rules and the weights know; elsewhere confidence falls to nothing.
         trusted = np.where(
             sizes >= FEWEST_WORDS, np.minimum(1.0, english_share(words) / ENGLISH), 1.0
@@ -72,14 +73,19 @@ class _Batch:
         if self.evidence:
             found.shown.append((path, value, list(ranges)))
 
-    def reading(self, doc: int, text: str) -> Reading:
-        """All that was found in one text."""
+    def fields(self, doc: int, text: str) -> dict[str, Any]:
+        """The fields found in one text."""
         found = self.found[doc]
-        size = int(self.words.sizes[doc])
+        size = self.sizes[doc]
         words = size if len(text) == len(self.words.texts[doc]) else len(text.split())
         if 20 <= words <= 20_000 and self.least <= 1:
             found.data["length"] = words
             found.confidence["length"] = 1.0
+        return found.data
+
+    def reading(self, doc: int, text: str) -> Reading:
+        """All that was found in one text."""
+        fields, found = self.fields(doc, text), self.found[doc]
         shown: list[Evidence] = []
         if found.shown:
             spans, begin = self.words.spans(doc), int(self.words.first[doc])
@@ -97,7 +103,7 @@ class _Batch:
                         )
                     )  # fmt: skip
         return Reading(
-            brief=Brief.model_validate(found.data), evidence=shown, confidence=found.confidence
+            brief=Brief.model_validate(fields), evidence=shown, confidence=found.confidence
         )
 
 
@@ -125,6 +131,21 @@ def read_all(
         min_confidence: as for `read`.
         evidence: also give the spans, which takes most of the time.
     """
+    batch = _read(texts, min_confidence, evidence)
+    return [batch.reading(doc, text) for doc, text in enumerate(texts)]
+
+
+def read_fields(texts: Sequence[str], *, min_confidence: float = 0.0) -> list[dict[str, Any]]:
+    """What `read_all` reads, as plain fields that a `Brief` can be made of.
+
+    Args:
+        texts, min_confidence: as for `read_all`.
+    """
+    batch = _read(texts, min_confidence, evidence=False)
+    return [batch.fields(doc, text) for doc, text in enumerate(texts)]
+
+
+def _read(texts: Sequence[str], min_confidence: float, evidence: bool) -> _Batch:
     batch = _Batch(texts, min_confidence, evidence)
     if len(batch.words):
         views = pov.decide(batch.words)
@@ -138,9 +159,9 @@ def read_all(
         _read_setting(batch, features, scores["era"])
         _read_things(batch)
     for doc, text in enumerate(batch.words.texts):
-        if batch.words.sizes[doc]:
+        if batch.sizes[doc]:
             _read_title(batch, doc, text)
-    return [batch.reading(doc, text) for doc, text in enumerate(texts)]
+    return batch
 
 
 def _read_views(batch: _Batch, views: pov.Views) -> None:
@@ -300,7 +321,7 @@ def _read_things(batch: _Batch) -> None:
             continue
         listed: list[str] = []
         heads: set[int] = set()
-        budget = int(words.sizes[doc]) // 2 - 1
+        budget = batch.sizes[doc] // 2 - 1
         for i in order[ends[doc] : ends[doc + 1]].tolist():
             p = float(chance[i])
             if len(listed) == THINGS or not batch.accepts(doc, p):
