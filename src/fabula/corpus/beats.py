@@ -7,22 +7,22 @@ corpus's training stories, whose beats were labelled by hand: after 17, 41, 63 a
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
+import numpy.typing as npt
+
+from fabula.corpus.sentences import Sentences, find_sentences
 from fabula.story import FREYTAG
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 FREYTAG_CUTS = (0.169, 0.405, 0.632, 0.796)
 MAX_SUMMARY_WORDS = 24
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]*]*\s+(?=[\"'“‘(\[*]*[A-Z0-9])|\s*\n\s*")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|Capt|Col|Gen|Lt|Sgt|Rev|Jr|Sr|vs|No)|\b[A-Z])\.$"
-)
 # How a sentence opens says how likely it opens a beat. The weights are log-odds over the sample
 # corpus's training stories (12,008 sentences, of which 1,800 open a later beat).
 _MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
@@ -43,7 +43,6 @@ _INSIDE_SPEECH = -4.0
 _PARAGRAPH_SHARE = 0.9
 # Standard deviation of a beat's start around its usual place, as a share of the text.
 _SPREAD = 0.045
-_WORD = re.compile(r"[^\W\d_]{4,}")
 _STOP = frozenset(
     "that this with from they them their there then than when what were have been would could "
     "into your about just like over only very some more down back away again which where while "
@@ -58,90 +57,89 @@ _DANGLING = re.compile(
 _CLAUSE = re.compile(r"(?:[,;:]|\s[-–—]+|—)\s")
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """A sentence's place in its text (characters, end exclusive)."""
-
-    start: int
-    end: int
-    opens_paragraph: bool
-    inside_speech: bool
-
-
-def sentences(text: str) -> list[Sentence]:
-    """The sentences of a text, in order; together they cover all but the space between them."""
-    found: list[Sentence] = []
-    start, opens, quotes = 0, True, 0
-    for match in _SENTENCE_END.finditer(text):
-        breaks = match[0][0].isspace()
-        end = match.start() if breaks else match.start() + len(match[0].rstrip())
-        if not breaks and _ABBREVIATION.search(text, max(start, end - 6), end):
-            continue
-        if end > start:
-            found.append(Sentence(start, end, opens, quotes % 2 == 1))
-            quotes += text.count('"', start, end)
-            opens = False
-        if "\n" in match[0]:
-            opens, quotes = True, 0
-        start = match.end()
-    if (end := len(text.rstrip())) > start:
-        found.append(Sentence(start, end, opens, quotes % 2 == 1))
-    return found
+def openings(sentences: Sentences) -> Floats:
+    """Log-odds of each sentence that it opens a beat, by its first words, shape [sentences]."""
+    result = np.full(len(sentences), _INSIDE_SPEECH)
+    base = sentences.base.tolist()
+    for text in range(len(sentences.texts)):
+        whole = sentences.texts[text]
+        mine = np.arange(sentences.edges[text], sentences.edges[text + 1])
+        mine = mine[~sentences.inside_speech[mine]]
+        for n, start in zip(mine.tolist(), sentences.start[mine].tolist(), strict=True):
+            found = _OPENING.match(whole, start - base[text])
+            result[n] = _OPENING_WEIGHT[found.lastgroup] if found else 0.0
+    return result
 
 
-def has_five_sentences(text: str) -> bool:
-    """Whether there can be one sentence a beat; the head of a text usually tells."""
-    return any(len(sentences(part)) >= len(FREYTAG) for part in (text[:2_000], text))
-
-
-def cut(text: str, units: Sequence[Sentence], targets: Sequence[float]) -> list[int]:
-    """Indices of the sentences that open a new piece, one for each target share of the text.
+def cut(sentences: Sentences, first: Ints, last: Ints, targets: Floats, opening: Floats) -> Ints:
+    """The sentences that open a new piece, of some runs of sentences.
 
     Each cut has the best sum of three log-odds: how far it is from its usual place, how its
     sentence opens, and whether a paragraph starts there.
 
     Args:
-        text: the story.
-        units: its sentences, more than there are targets.
-        targets: where the cuts belong, as shares of the text, rising.
+        sentences: of a batch of texts.
+        first, last: each run of sentences, end exclusive, with more sentences than targets;
+            shape [runs].
+        targets: where the cuts belong, as shares of the run, rising; nan where a run wants
+            fewer; shape [runs, cuts].
+        opening: of `openings`.
+
+    Returns:
+        Numbers of sentences, rising along each row; `last` where a run wants fewer, shape
+        [runs, cuts].
     """
-    size, begin = units[-1].end - units[0].start, units[0].start
-    share = sum(u.opens_paragraph for u in units) / len(units)
-    paragraph = math.log(_PARAGRAPH_SHARE / share) if share else 0.0
-    no_paragraph = math.log((1 - _PARAGRAPH_SHARE) / (1 - share)) if share < 1 else 0.0
-    cuts: list[int] = []
-    first = 1
-    for number, target in enumerate(targets):
-        last = len(units) - (len(targets) - number)
-        best, best_score = first, float("-inf")
-        for index in range(first, last + 1):
-            unit = units[index]
-            distance = ((unit.start - begin) / size - target) / _SPREAD
-            if distance > 4 and index > first:
-                break
-            score = -distance * distance / 2
-            if score < -12 and index < last:
-                continue
-            score += paragraph if unit.opens_paragraph else no_paragraph
-            if unit.inside_speech:
-                score += _INSIDE_SPEECH
-            elif opening := _OPENING.match(text, unit.start):
-                score += _OPENING_WEIGHT[opening.lastgroup]
-            if score > best_score:
-                best, best_score = index, score
-        cuts.append(best)
-        first = best + 1
+    result = np.empty(targets.shape, dtype=np.int64)
+    # Runs of about the same length together, so that little is computed for nothing.
+    width = np.maximum(last - first, 1)
+    for size in np.unique(np.ceil(np.log2(width))).tolist():
+        rows = np.flatnonzero(np.ceil(np.log2(width)) == size)
+        result[rows] = _cut(
+            sentences, first[rows], last[rows], targets[rows], opening, int(width[rows].max())
+        )
+    return result
+
+
+def _cut(
+    sentences: Sentences, first: Ints, last: Ints, targets: Floats, opening: Floats, width: int
+) -> Ints:
+    column = np.arange(width)
+    place = np.minimum(first[:, None] + column, last[:, None] - 1)
+    there = first[:, None] + column < last[:, None]
+    begin = sentences.start[first]
+    span = sentences.end[last - 1] - begin
+    at = (sentences.start[place] - begin[:, None]) / span[:, None]
+    paragraph = sentences.opens_paragraph[place]
+    share = (paragraph & there).sum(axis=1) / (last - first)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        opens = np.where(share > 0, np.log(_PARAGRAPH_SHARE / share), 0.0)
+        closed = np.where(share < 1, np.log((1 - _PARAGRAPH_SHARE) / (1 - share)), 0.0)
+    base = opening[place] + np.where(paragraph, opens[:, None], closed[:, None])
+    earliest = np.ones(len(first), dtype=np.int64)
+    wanted = (~np.isnan(targets)).sum(axis=1)
+    cuts = np.repeat(last[:, None], targets.shape[1], axis=1)
+    for number in range(targets.shape[1]):
+        latest = (last - first) - (wanted - number)
+        distance = (at - targets[:, number, None]) / _SPREAD
+        near = -distance * distance / 2
+        is_first, is_last = column == earliest[:, None], column == latest[:, None]
+        able = (column >= earliest[:, None]) & (column <= latest[:, None])
+        able &= ((near >= -12) | is_last) & ((distance <= 4) | is_first)
+        score = np.where(able, near + base, -np.inf)
+        best = np.where(able.any(axis=1), score.argmax(axis=1), earliest)
+        active = number < wanted
+        cuts[active, number] = (first + best)[active]
+        earliest = np.where(active, best + 1, earliest)
     return cuts
 
 
-def pieces(text: str, units: Sequence[Sentence], cuts: Sequence[int]) -> list[Sequence[Sentence]]:
-    """The runs of sentences between cuts."""
-    edges = [0, *cuts, len(units)]
-    return [units[a:b] for a, b in itertools.pairwise(edges)]
+@cache
+def _stop_numbers() -> npt.NDArray[np.uint64]:
+    return np.unique(find_sentences([" ".join(sorted(_STOP))]).content_words()[1])
 
 
-def summarise(text: str, units: Sequence[Sentence], weights: Counter[str]) -> str:
-    """The sentence that best says what its piece is about, shortened if it is long.
+def summaries(sentences: Sentences, first: Ints, last: Ints) -> list[str]:
+    """The sentence that best says what each of some runs is about, shortened if it is long.
 
     The score is linear; its weights were fitted to the word overlap (ROUGE-1) with the summaries
     people wrote for the sample corpus's training beats, where early sentences win: 0.155 against
@@ -149,27 +147,42 @@ def summarise(text: str, units: Sequence[Sentence], weights: Counter[str]) -> st
     an outline tells.
 
     Args:
-        text: the whole story.
-        units: the sentences of one piece.
-        weights: how often each content word stands in the whole story.
+        sentences: of a batch of texts.
+        first, last: runs of sentences that follow each other, end exclusive, shape [runs].
     """
-    best, best_score = units[0], float("-inf")
-    for index, unit in enumerate(units):
-        sentence = text[unit.start : unit.end]
-        length = min(sentence.count(" ") + 1, MAX_SUMMARY_WORDS) / 10
-        words = set(_WORD.findall(sentence.lower()))
-        central = sum(min(weights[w] - 1, 5) for w in words if w in weights) / (len(words) + 1)
-        score = 0.042 * (index == 0) - 0.042 * index / len(units)
-        score += 0.016 * length - 0.005 * length * length + 0.035 * central + 0.02 * len(words) / 10
-        if unit.inside_speech:
-            score -= 0.08
-        elif '"' in sentence:
-            score -= 0.04
-        if length < 0.5:
-            score -= 0.05
-        if score > best_score:
-            best, best_score = unit, score
-    return shorten(text[best.start : best.end], best.inside_speech)
+    if not len(first):
+        return []
+    in_sentence, number = sentences.content_words()
+    # How often each word stands in its text, for every different word of a sentence once.
+    _, word = np.unique(number, return_inverse=True)
+    size = int(word.max(initial=0)) + 1
+    in_text = sentences.text[in_sentence] * size + word
+    _, kind, times = np.unique(in_text, return_inverse=True, return_counts=True)
+    once = np.unique(in_sentence * len(in_text) + kind, return_index=True)[1]
+    weight = np.minimum(times[kind[once]] - 1, 5)
+    weight[np.isin(number[once], _stop_numbers())] = 0
+    count = len(sentences)
+    different = np.bincount(in_sentence[once], minlength=count)
+    central = np.bincount(in_sentence[once], weight, count) / (different + 1)
+    words = sentences.words(sentences.start, sentences.end)
+    length = np.minimum(words, MAX_SUMMARY_WORDS) / 10
+    worth = 0.016 * length - 0.005 * length * length + 0.035 * central + 0.002 * different
+    worth -= np.where(sentences.inside_speech, 0.08, np.where(sentences.quotes, 0.04, 0.0))
+    worth -= np.where(length < 0.5, 0.05, 0.0)
+    sizes = last - first
+    run = np.repeat(np.arange(len(first)), sizes)
+    starts = np.cumsum(sizes) - sizes
+    index = np.arange(len(run)) - starts[run]
+    score = worth[first[run] + index] + 0.042 * (index == 0) - 0.042 * index / sizes[run]
+    order = np.lexsort((index, -score, run))
+    best = first + index[order[starts]]
+    return [
+        shorten(sentences.string(text, start, end), inside)
+        for text, start, end, inside in zip(
+            sentences.text[best].tolist(), sentences.start[best].tolist(),
+            sentences.end[best].tolist(), sentences.inside_speech[best].tolist(), strict=True,
+        )
+    ]  # fmt: skip
 
 
 def shorten(sentence: str, inside_speech: bool = False) -> str:
@@ -189,14 +202,6 @@ def shorten(sentence: str, inside_speech: bool = False) -> str:
     if sentence.count('"') % 2:
         sentence = '"' + sentence if inside_speech else sentence + '"'
     return sentence
-
-
-def content_words(text: str) -> Counter[str]:
-    """How often each content word stands in a text (lower case, four letters or more)."""
-    counts = Counter(_WORD.findall(text.lower()))
-    for word in _STOP & counts.keys():
-        del counts[word]
-    return counts
 
 
 def beat_names(sizes: Sequence[int]) -> list[str]:

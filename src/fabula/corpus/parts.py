@@ -9,19 +9,17 @@ text in tags that the one format already has.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fabula.corpus.beats import (
-    FREYTAG_CUTS,
-    Sentence,
-    beat_names,
-    content_words,
-    cut,
-    pieces,
-    sentences,
-    summarise,
-)
+import numpy as np
+import numpy.typing as npt
+
+from fabula.corpus.beats import FREYTAG_CUTS, beat_names, cut, openings, summaries
+from fabula.corpus.sentences import Sentences, find_sentences
 from fabula.story import FREYTAG, Beat, Outline, Passage
+
+Ints = npt.NDArray[np.int64]
 
 MAX_SO_FAR = 400
 
@@ -34,6 +32,7 @@ class Part:
         number, total: part `number` (from 1) of `total`.
         outline, passages: its beats.
         so_far: the summaries before it, shortened; empty for the first part.
+        words: in its passages.
     """
 
     number: int
@@ -41,6 +40,7 @@ class Part:
     outline: Outline
     passages: list[Passage]
     so_far: str
+    words: int
 
     @property
     def text(self) -> str:
@@ -59,33 +59,69 @@ class Part:
         return " ".join(words)
 
 
-def parts_of(text: str, max_words: int) -> list[Part]:
-    """Cut a story into beats and, where it has more than `max_words`, into parts.
+def parts_of(texts: Sequence[str], max_words: int) -> list[list[Part]]:
+    """Cut stories into beats and, those that have more than `max_words`, into parts.
 
     Returns:
-        The parts in order; none where the text has fewer than five sentences.
+        The parts of each text in order; none where it has fewer than five sentences.
     """
-    units = sentences(text)
-    if len(units) < len(FREYTAG):
-        return []
-    weights = content_words(text)
-    beats = pieces(text, units, cut(text, units, FREYTAG_CUTS))
-    total_words = len(text.split())
-    runs: list[list[Sentence]] = []
-    sizes = [1] * len(beats)
-    for index, beat in enumerate(beats):
-        if total_words > max_words:
-            words = len(text[beat[0].start : beat[-1].end].split())
-            sizes[index] = min(math.ceil(words / (max_words / 2)), len(beat))
-        size = sizes[index]
-        cuts = cut(text, beat, [n / size for n in range(1, size)]) if size > 1 else []
-        runs += [list(piece) for piece in pieces(text, beat, cuts)]
-    passages = [
-        Passage(beat=name, text=text[run[0].start : run[-1].end])
-        for name, run in zip(beat_names(sizes), runs, strict=True)
-    ]
-    summaries = [summarise(text, run, weights) for run in runs]
-    groups = _group([len(p.text.split()) for p in passages], max_words)
+    found = find_sentences(texts)
+    edges, beats = found.edges, len(FREYTAG)
+    able = np.flatnonzero(np.diff(edges) >= beats)
+    first, last = edges[able], edges[able + 1]
+    opening = openings(found)
+    targets = np.tile(FREYTAG_CUTS, (len(able), 1))
+    opens = np.column_stack([first, cut(found, first, last, targets, opening)])
+    closes = np.column_stack([opens[:, 1:], last])
+    # A beat that alone is too long comes in pieces.
+    total = found.words(found.start[first], found.end[last - 1])
+    words = found.words(found.start[opens], found.end[closes - 1])
+    pieces = np.minimum(np.ceil(words / (max_words / 2)).astype(np.int64), closes - opens)
+    sizes = np.where(total[:, None] > max_words, np.maximum(pieces, 1), 1)
+    heads = _pieces(found, opens.ravel(), closes.ravel(), sizes.ravel(), opening)
+    owner = np.searchsorted(last, heads, side="right")
+    tails = np.where(np.append(owner[1:], -1) == owner, np.append(heads[1:], 0), last[owner])
+    lines = summaries(found, heads, tails)
+    start, end = found.start[heads].tolist(), found.end[tails - 1].tolist()
+    counts = found.words(found.start[heads], found.end[tails - 1]).tolist()
+    result: list[list[Part]] = [[] for _ in texts]
+    begin = 0
+    for number, text in enumerate(able.tolist()):
+        size = int(sizes[number].sum())
+        mine = slice(begin, begin + size)
+        passages = [
+            Passage(beat=name, text=found.string(text, a, b))
+            for name, a, b in zip(
+                beat_names(sizes[number].tolist()), start[mine], end[mine], strict=True
+            )
+        ]
+        result[text] = _parts(passages, lines[mine], counts[mine], max_words)
+        begin += size
+    return result
+
+
+def _pieces(
+    found: Sentences, opens: Ints, closes: Ints, sizes: Ints, opening: npt.NDArray[np.float64]
+) -> Ints:
+    """The first sentence of every piece of some beats, in order."""
+    long = np.flatnonzero(sizes > 1)
+    most = int(sizes.max(initial=1))
+    heads = np.full((len(opens), most), -1)
+    heads[:, 0] = opens
+    if len(long):
+        number = np.arange(1, most)
+        shares = number / sizes[long, None]
+        targets = np.where(number < sizes[long, None], shares, np.nan)
+        inner = cut(found, opens[long], closes[long], targets, opening)
+        heads[long, 1:] = np.where(np.isnan(targets), -1, inner)
+    flat: Ints = heads[heads >= 0]
+    return flat
+
+
+def _parts(
+    passages: list[Passage], summaries: list[str], words: list[int], max_words: int
+) -> list[Part]:
+    groups = _group(words, max_words)
     return [
         Part(
             number=number,
@@ -95,6 +131,7 @@ def parts_of(text: str, max_words: int) -> list[Part]:
             ),
             passages=[passages[i] for i in group],
             so_far=_so_far(summaries[: group[0]]),
+            words=sum(words[i] for i in group),
         )
         for number, group in enumerate(groups, 1)
     ]

@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from fabula.corpus.beats import has_five_sentences
 from fabula.corpus.clean import MIN_WORDS, clean_text
 from fabula.corpus.fingerprint import digest, normalise, prompt_id, signature
 from fabula.corpus.layouts import gold_story
 from fabula.corpus.parts import Part, parts_of
 from fabula.corpus.prompts import OFF_TOPIC, clean_prompt, clean_title
 from fabula.corpus.schema import CLEAN, CORPUS
+from fabula.corpus.sentences import have_five_sentences
 from fabula.corpus.tagging import MIN_CONFIDENCE, brief_json, complete
 from fabula.reading import read_fields
 from fabula.story import Brief, Outline, Passage, render_brief, render_completion
@@ -53,9 +53,18 @@ class Settings:
 
 def clean_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     """`RAW` to `CLEAN`; rows that fall keep their place, with the reason and without text."""
-    return pa.RecordBatch.from_pylist(
-        [_clean_row(row, settings) for row in batch.to_pylist()], schema=CLEAN
-    )
+    rows = [_clean_row(row, settings) for row in batch.to_pylist()]
+    short = [row for row in rows if row["reason"] is None and row["gold"] is None]
+    for row, enough in zip(short, have_five_sentences([r["text"] for r in short]), strict=True):
+        if not enough:
+            row["reason"] = "fewer than five sentences"
+    for row in rows:
+        if row["reason"] is None:
+            plain = normalise(row["text"])
+            row["digest"], row["signature"] = digest(plain), signature(plain)
+        else:
+            row["text"] = None
+    return pa.RecordBatch.from_pylist(rows, schema=CLEAN)
 
 
 def _clean_row(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -77,13 +86,6 @@ def _clean_row(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
             row["reason"] = f"under {settings.min_words} words"
         if row["words"] > settings.max_words and settings.long == "drop":
             row["reason"] = f"over {settings.max_words} words"
-        if row["reason"] is None and row["gold"] is None and not has_five_sentences(row["text"]):
-            row["reason"] = "fewer than five sentences"
-    if row["reason"] is None:
-        plain = normalise(row["text"])
-        row["digest"], row["signature"] = digest(plain), signature(plain)
-    else:
-        row["text"] = None
     return row
 
 
@@ -98,22 +100,22 @@ class _Draft:
 
 def finish_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     """`CLEAN` rows that stay to rows of `CORPUS`: one a document, so perhaps several a story."""
+    rows = batch.to_pylist()
+    parts = iter(parts_of([row["text"] for row in rows if row["gold"] is None], settings.max_words))
     drafts: list[_Draft] = []
-    for row in batch.to_pylist():
-        drafts += _drafts(row, settings)
-    unread = [draft for draft in drafts if draft.part is not None]
-    fields = iter(read_fields([d.text for d in unread], min_confidence=settings.min_confidence))
-    rows = [_gold(d) if d.part is None else _read(d, d.part, next(fields)) for d in drafts]
-    return pa.RecordBatch.from_pylist(rows, schema=CORPUS)
-
-
-def _drafts(row: dict[str, Any], settings: Settings) -> list[_Draft]:
-    if row["gold"] is not None:
-        return [_Draft(row, row["text"], None)]
-    return [
-        _Draft(row, part.text if part.total > 1 else row["text"], part)
-        for part in parts_of(row["text"], settings.max_words)
-    ]
+    for row in rows:
+        if row["gold"] is not None:
+            drafts.append(_Draft(row, row["text"], None))
+            continue
+        drafts += [
+            _Draft(row, part.text if part.total > 1 else row["text"], part) for part in next(parts)
+        ]
+    unread = [draft.text for draft in drafts if draft.part is not None]
+    fields = iter(read_fields(unread, min_confidence=settings.min_confidence))
+    return pa.RecordBatch.from_pylist(
+        [_gold(d) if d.part is None else _read(d, d.part, next(fields)) for d in drafts],
+        schema=CORPUS,
+    )
 
 
 def _gold(draft: _Draft) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _gold(draft: _Draft) -> dict[str, Any]:
         story.brief.model_dump(exclude_none=True),
         words=draft.row["words"], title=story.title, premise=story.premise,
     )  # fmt: skip
-    return _document(draft, brief, story.outline, story.passages)
+    return _document(draft, brief, story.outline, story.passages, draft.row["words"])
 
 
 def _read(draft: _Draft, part: Part, fields: dict[str, Any]) -> dict[str, Any]:
@@ -132,10 +134,10 @@ def _read(draft: _Draft, part: Part, fields: dict[str, Any]) -> dict[str, Any]:
     if part.number < part.total:
         fields.pop("ending", None)
     brief = complete(
-        fields, words=len(draft.text.split()), title=draft.row["title"],
+        fields, words=part.words, title=draft.row["title"],
         premise=part.premise(draft.row["prompt"]),
     )  # fmt: skip
-    return _document(draft, brief, part.outline, part.passages, part.number, part.total)
+    return _document(draft, brief, part.outline, part.passages, part.words, part.number, part.total)
 
 
 _KEPT = ("source", "licence", "prompt_id", "prompt_tag", "title", "author")
@@ -146,6 +148,7 @@ def _document(
     brief: Brief,
     outline: Outline,
     passages: list[Passage],
+    words: int,
     part: int = 1,
     parts: int = 1,
 ) -> dict[str, Any]:
@@ -158,7 +161,7 @@ def _document(
         "outline": [{"beat": b.beat, "summary": b.summary} for b in outline.beats],
         "passages": [{"beat": p.beat, "text": p.text} for p in passages],
         "text": draft.text,
-        "words": len(draft.text.split()),
+        "words": words,
         "part": part,
         "parts": parts,
         "gold": row["gold"] is not None,
