@@ -1,0 +1,394 @@
+"""The sections of the report, each as HTML; an empty text where there is nothing to tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fabula.corpus.report import charts, facts
+from fabula.corpus.report.card import loading
+from fabula.corpus.report.census import LABELS, LISTED, Census
+from fabula.corpus.report.reasons import STEPS, explain
+from fabula.corpus.schema import SPLITS
+from fabula.corpus.tally import TAGS
+from fabula.reading.highlight import escape
+from fabula.story import ARCS, ENDINGS, FREYTAG
+
+MOST_VALUES = 16
+MOST_REASONS = 14
+
+
+def sources(manifest: dict[str, Any], census: Census) -> str:
+    """Licences, kinds and files."""
+    rows = []
+    for s in manifest["sources"]:
+        research = s.get("research_only")
+        badge = ' <span class="badge research">research only</span>' if research else ""
+        if census.gold(s["name"]):
+            badge += ' <span class="badge gold">labels came with it</span>'
+        rows.append([
+            escape(s["name"]) + badge, escape(str(s.get("kind", "-"))),
+            escape(str(s.get("licence", "-"))), f"{s.get('kept', 0):,}",
+            f"{s.get('words', 0):,}", escape(facts.label_origin(s, census)),
+        ])  # fmt: skip
+    html = charts.table(
+        ("source", "kind", "licence", "stories", "words", "tags"), rows, raw=True, style="words"
+    )
+    listed = [
+        (s["name"], f["name"], f"{f['bytes']:,}", f["sha256"])
+        for s in manifest["sources"]
+        for f in s.get("files", [])
+    ]
+    if listed:
+        html += (
+            f"<details><summary>Files read, with their digests ({len(listed):,})</summary>"
+            + charts.table(("source", "file", "bytes", "sha256"), listed[:500], style="words")
+            + "</details>"
+        )
+    return html
+
+
+def steps(manifest: dict[str, Any]) -> str:
+    """From read to documents: the flow, the table of steps, reasons, trims."""
+    known = [s for s in manifest["sources"] if "read" in s and "kept" in s]
+    if not known:
+        return ""
+    totals: dict[str, int] = {}
+    for s in known:
+        for reason, entry in facts.dropped(s).items():
+            totals[reason] = totals.get(reason, 0) + entry["stories"]
+    order = sorted(totals, key=lambda r: (explain(r)[0], -totals[r], r))
+    shown = sorted(order, key=lambda r: -totals[r])[:MOST_REASONS]
+    ends = [r for r in order if r in shown]
+    rest = len(order) - len(ends)
+    rights = [("kept", "s0"), *((r, "lost") for r in ends)]
+    if rest:
+        rights.append((f"{rest} more reasons", "lost"))
+    links: dict[tuple[int, int], int] = {}
+    for i, s in enumerate(known):
+        links[i, 0] = s["kept"]
+        for reason, entry in facts.dropped(s).items():
+            j = 1 + ends.index(reason) if reason in ends else len(ends) + 1
+            links[i, j] = links.get((i, j), 0) + entry["stories"]
+    drawing = charts.flow(
+        "Stories of each source, and what became of them",
+        [(s["name"], s["read"]) for s in known], rights, links,
+    )  # fmt: skip
+    table = charts.table(
+        ("source", "read", *STEPS, "kept", "kept, share", "documents"),
+        [
+            (s["name"], f"{s['read']:,}", *(f"{n:,}" for n in facts.step_counts(s)),
+             f"{s['kept']:,}", facts.percent(s["kept"], s["read"]), f"{s.get('documents', 0):,}")
+            for s in known
+        ],
+    )  # fmt: skip
+    read, kept = sum(s["read"] for s in known), sum(s["kept"] for s in known)
+    html = charts.figure(
+        "Stories of each source, and what became of them", drawing, table,
+        f"{read:,} stories were read and {kept:,} kept ({facts.percent(kept, read)}). A long story "
+        "becomes several documents, none cut before its ending.", wide=True,
+    )  # fmt: skip
+    html += _reasons(known) + _trims(known)
+    return html
+
+
+def _reasons(known: list[dict[str, Any]]) -> str:
+    rows = [
+        (s["name"], reason, f"{e['stories']:,}", explain(reason)[1] or "-", e["example"])
+        for s in known
+        for reason, e in facts.dropped(s).items()
+    ]
+    if not rows:
+        return "<p>Nothing was dropped.</p>"
+    heads = ("source", "reason", "stories", "why", "for example")
+    return "<h3>Dropped, and why</h3>" + charts.table(heads, rows, style="words")
+
+
+def _trims(known: list[dict[str, Any]]) -> str:
+    totals: dict[str, int] = {}
+    for s in known:
+        for name, count in (s.get("trimmed") or {}).items():
+            totals[name] = totals.get(name, 0) + count
+    if not totals:
+        return ""
+    read = sum(s["read"] for s in known)
+    order = sorted(totals, key=lambda name: (-totals[name], name))
+    rows = [
+        charts.Bar(n, (totals[n],), f"{totals[n]:,}  {facts.percent(totals[n], read)}")
+        for n in order
+    ]
+    table = charts.table(
+        ("what was trimmed", *(s["name"] for s in known)),
+        [(n, *(f"{(s.get('trimmed') or {}).get(n, 0):,}" for s in known)) for n in order],
+    )
+    title = "Trimmed from stories"
+    return charts.figure(
+        title, charts.bars(title, rows, 820, 260), table,
+        "What cleaning took out or mended, in how many of the stories read.",
+    )  # fmt: skip
+
+
+def splits(manifest: dict[str, Any]) -> str:
+    """Documents by split, and what the splits share."""
+    rows = [(s["name"], [s["splits"].get(x, 0) for x in SPLITS]) for s in manifest["sources"]
+            if isinstance(s.get("splits"), dict)]  # fmt: skip
+    html = ""
+    if len(rows) != 1:
+        rows.append(("all", [manifest["splits"][x] for x in SPLITS]))
+    title = "Documents by split"
+    table = charts.table(
+        ("source", *SPLITS), [(name, *(f"{n:,}" for n in counts)) for name, counts in rows]
+    )
+    html += charts.figure(
+        title, charts.stacks(title, rows, SPLITS), table,
+        f"{facts.split_counts(manifest)}. A prompt's stories, and stories alike, are never in two "
+        "splits.",
+    )  # fmt: skip
+    empty = [s for s in SPLITS if not manifest["splits"][s]]
+    if empty:
+        html += (
+            '<div class="warning" role="note"><p><strong>Empty:</strong> '
+            f"{' and '.join(empty)}. There is nothing to load or to measure on there.</p></div>"
+        )
+    leak = facts.leak_sentence(manifest)
+    if leak is not None:
+        word = "No leak found." if leak[0] else "The splits leak."
+        html += (
+            f'<div class="warning{" good" if leak[0] else ""}" role="note"><p><strong>{word}'
+            f"</strong> {escape(leak[1])} Counted anew from the finished corpus.</p></div>"
+        )
+    return html
+
+
+def lengths(census: Census) -> str:
+    """Words a story, the beats' shares, and parts."""
+    if not census.lengths:
+        return ""
+    low = min(item.at(0.5) for item in census.lengths.values())
+    high = max(item.at(99.5) for item in census.lengths.values())
+    edges = charts.log_edges(low, high)
+    html = '<div class="plots">'
+    for name, item in census.lengths.items():
+        title = f"Words a story: {name}"
+        table = charts.table(
+            ("share of stories", "has at most"),
+            [(f"{p}%", f"{item.at(p):,} words") for p in (0, 10, 25, 50, 75, 90, 99, 100)],
+        )
+        html += charts.figure(
+            title, charts.histogram(title, item.words, edges), table,
+            f"{len(item.words):,} stories; one scale for all sources, logarithmic.",
+        )  # fmt: skip
+    html += "</div>"
+    beats = [*FREYTAG, *sorted({b for c in census.beats.values() for b in c} - set(FREYTAG))]
+    beats = [b for b in beats if any(c.get(b) for c in census.beats.values())]
+    rows = [
+        (name, [float(census.beats[name].get(b, 0)) for b in beats])
+        for name in census.sources
+        if name in census.beats
+    ]
+    means = []
+    for name, sizes in rows:
+        words = float(census.lengths[name].words.mean()) if name in census.lengths else 0.0
+        means.append((name, *(f"{words * n / max(1.0, sum(sizes)):,.0f}" for n in sizes)))
+    title = "Share of the text that each beat has"
+    if len(beats) <= 5:
+        html += charts.figure(
+            title, charts.stacks(title, rows, beats),
+            charts.table(("words a beat, mean", *beats), means),
+        )  # fmt: skip
+    if len(census.parts) > 1:
+        html += _parts(census)
+    return html
+
+
+def _parts(census: Census) -> str:
+    total = sum(census.parts.values())
+    many = sum(n for p, n in census.parts.items() if p > 8)
+    named = [(f"{p} document{'s' if p > 1 else ''}", n) for p, n in census.parts.items() if p <= 8]
+    if many:
+        named.append(("more than 8", many))
+    title = "Documents a story was parted into"
+    return charts.figure(
+        title,
+        charts.bars(
+            title,
+            [charts.Bar(k, (n,), f"{n:,}  {facts.percent(n, total)}") for k, n in named],
+            820, 170,
+        ),
+        charts.table(("parts", "stories"), [(k, f"{n:,}") for k, n in named]),
+        "Long stories are parted at beats; only the last part has the ending among its tags.",
+    )  # fmt: skip
+
+
+def tags(manifest: dict[str, Any], census: Census) -> str:
+    """Which tags there are, and what they say."""
+    covered = [s for s in manifest["sources"] if isinstance(s.get("tags"), dict)]
+    html = ""
+    if covered:
+        rows = [
+            (s["name"], [
+                (s["tags"].get(t, 0) / max(1, s["documents"]),
+                 facts.percent(s["tags"].get(t, 0), s["documents"]))
+                for t in TAGS
+            ])
+            for s in covered
+        ]  # fmt: skip
+        html += "<h3>Share of documents that have each tag</h3>"
+        html += charts.heat("source", [t.replace("_", " ") for t in TAGS], rows)
+    gold, total = census.gold(), census.total
+    names = []
+    if 0 < gold < total:
+        names = ["labels came with the story", "read by a program"]
+        html += (
+            f"<p>{gold:,} of {total:,} documents came with their labels; the tags of the others "
+            "were read from the text and are empty where the reader was unsure. The plots tell "
+            "the two apart.</p>" + charts.legend(names)
+        )
+    elif gold:
+        html += "<p>All labels came with the stories; none was read by a program.</p>"
+    else:
+        html += (
+            "<p>All tags were read from the texts by a program, which leaves them empty where it "
+            "is unsure: shares below are of the documents that have the tag.</p>"
+        )
+    html += '<div class="plots">' + "".join(_label(census, name) for name in LABELS) + "</div>"
+    html += _arcs_and_endings(census)
+    html += '<h3>The commonest words of readers’ wishes</h3><div class="plots">'
+    html += "".join(_top(census, name) for name in LISTED) + "</div>"
+    return html
+
+
+def _label(census: Census, name: str) -> str:
+    values = census.labels[name]
+    head = facts.FIELD_NAMES[name]
+    if not values:
+        return ""
+    has = sum(sum(n.values()) for n in values.values())
+    rows, behind = [], []
+    both = 0 < census.gold() < census.total
+    for value, counts in values.items():
+        gold = sum(n for (_, g), n in counts.items() if g)
+        every = sum(counts.values())
+        sizes = (gold, every - gold) if both else (every,)
+        rows.append(charts.Bar(value, sizes, f"{every:,}  {facts.percent(every, has)}"))
+        behind.append((
+            value, f"{gold:,}", f"{every - gold:,}",
+            *(f"{sum(n for (s, _), n in counts.items() if s == x):,}" for x in census.sources),
+        ))  # fmt: skip
+    more = f" {len(rows) - MOST_VALUES} rarer ones are in the table." if (
+        len(rows) > MOST_VALUES) else ""  # fmt: skip
+    return charts.figure(
+        head, charts.bars(head, rows[:MOST_VALUES]),
+        charts.table(("value", "came with it", "read", *census.sources), behind[:200]),
+        f"{facts.percent(has, census.total)} of the documents have it.{more}",
+    )  # fmt: skip
+
+
+def _arcs_and_endings(census: Census) -> str:
+    if not census.arc_ending:
+        return ""
+    largest = max(census.arc_ending.values())
+    endings = [e for e in ENDINGS if any(k[1] == e for k in census.arc_ending)]
+    counts = {arc: [census.arc_ending.get((arc, e), 0) for e in endings] for arc in ARCS}
+    rows = [(arc, [(n / largest, f"{n:,}") for n in row]) for arc, row in counts.items()]
+    return (
+        "<h3>Arc and ending together</h3><p>Documents with both. A happy ending after a fall, and "
+        "a sad one after a rise, are contradictions that a brief cannot hold.</p>"
+        + charts.heat("arc", endings, rows)
+    )
+
+
+def _top(census: Census, name: str) -> str:
+    top, head = census.tops[name], facts.FIELD_NAMES[name]
+    if not top.times:
+        return ""
+    rows = [charts.Bar(v, (n,), f"{n:,}  {facts.percent(n, top.times)}") for v, n in top.values]
+    return charts.figure(
+        f"{head}: the {len(rows)} commonest", charts.bars(head, rows, label=170),
+        charts.table((head, "times"), [(v, f"{n:,}") for v, n in top.values]),
+        f"{top.times:,} in all, {top.distinct:,} different.",
+    )  # fmt: skip
+
+
+def quality(manifest: dict[str, Any], census: Census) -> str:
+    """How well each tag is read, beside how many documents carry it."""
+    told = manifest.get("quality")
+    if not facts.read_documents(census):
+        return (
+            "<p>Nothing here was read by a program, so there is no reading to measure. How the "
+            "labels were made stands under Sources.</p>"
+        )
+    if not isinstance(told, dict):
+        return ""
+    rows = []
+    for row in told["fields"]:
+        carried = facts.coverage(manifest, census, row["field"])
+        rows.append((
+            row["field"],
+            [
+                (row["precision"], f"{row['precision']:.2f}"),
+                (row["recall"], f"{row['recall']:.2f}"),
+                (0.0, f"{row['baseline']:.2f}"),
+                (0.0, facts.second_annotator(row["field"])),
+                (0.0, facts.percent(*carried) if carried else "-"),
+                (0.0, row["measure"]),
+            ],
+        ))  # fmt: skip
+    return (
+        f"<p>The reader was scored on {told['stories']} labelled stories that nothing was fitted "
+        f"to, with tags of confidence under {told['min_confidence']:g} left empty, as in this "
+        "corpus. <em>Right where given</em> is the share of the tags given that are right; "
+        "<em>found</em> is the share of the labels that were given rightly; <em>baseline</em> is "
+        "the figure of one who knows how often each label occurs and can hardly read, always "
+        "answering. Place and time count shared words.</p>"
+        + charts.heat(
+            "field",
+            ("right where given", "found", "baseline", "a second annotator",
+             "documents that carry it", "measure"),
+            rows,
+        )
+        + "<p>Read this honestly: those stories are short, tidy and of one make. On stories of "
+        "the web, with looser plots, the figures will be lower, and nothing here measures by how "
+        "much. A tag with 0.5 <em>right where given</em> teaches a model to disobey every other "
+        "time: look at the samples, raise <code>--min-confidence</code>, or leave a tag out in "
+        "training.</p>"
+    )  # fmt: skip
+
+
+def leanings(census: Census) -> str:
+    """What the corpus leans to, counted; and what is known to be wrong with it."""
+    looked = census.leanings
+    rows = facts.leanings(census)
+    html = ""
+    if looked.documents < census.total and rows:
+        html += (
+            f"<p>Pronouns were counted in {looked.documents:,} documents chosen by a hash of "
+            "their ids, all else in all documents.</p>"
+        )
+    if looked.pronouns.total():
+        kinds = ("he", "she", "they", "unclear")
+        title = "Pronouns of named protagonists"
+        counts = [float(looked.pronouns[k]) for k in kinds]
+        html += charts.figure(
+            title, charts.stacks(title, [("all sources", counts)], kinds),
+            charts.table(("pronoun", "documents"), [(k, f"{looked.pronouns[k]:,}") for k in kinds]),
+            "Of stories that their protagonist does not tell.",
+        )  # fmt: skip
+    if rows:
+        html += charts.table(("what", "figure"), rows, style="words")
+    items = "".join(f"<li>{escape(line)}</li>" for line in facts.LIMITS)
+    return html + f"<h3>Known limits</h3><ul>{items}</ul>"
+
+
+def use(manifest: dict[str, Any]) -> str:
+    """How to load it, and how it was made."""
+    html = (
+        "<p>In the corpus’s folder. Columns <code>prompt</code> and <code>completion</code> are "
+        "the brief and the story in plain text, in TRL’s prompt-completion form.</p>"
+        f"<pre><code>{escape(loading())}</code></pre>"
+    )
+    settings = manifest.get("settings")
+    if isinstance(settings, dict):
+        html += "<h3>Settings it was made with</h3>" + charts.table(
+            ("setting", "value"), [(k, str(v)) for k, v in settings.items()], style="words"
+        )
+    return html
