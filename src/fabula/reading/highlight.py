@@ -112,10 +112,13 @@ def marked(
             parts.append(run)
             continue
         css = name.replace(" ", "-")
-        parts.append(f'<mark class="{css}" title="{name}">{run}</mark>')
+        label = after = ""
         if name not in told:
             told.add(name)
-            parts.append(f'<sup class="kind {css}">{name}</sup>')
+            label = f'<sup class="kind {css}">{name}</sup>'
+            # The label stands at the word, not behind the space.
+            run, after = run.rstrip(), run[len(run.rstrip()) :]
+        parts.append(f'<mark class="{css}" title="{name}">{run}</mark>{label}{after}')
     return "".join(parts)
 
 

@@ -105,28 +105,23 @@ def make_card(manifest: dict[str, Any], census: Census) -> str:
         "## Known limits",
         "\n".join(f"- {line}" for line in facts.LIMITS),
         "## Loading",
-        "```python\n" + loading() + "```",
+        "```python\n" + "\n".join(LOADING) + "```",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def loading() -> str:
-    """How others read the corpus, as Python."""
-    return (
-        "import datasets\n"
-        'data = datasets.load_dataset("parquet", data_files={"train": "train.parquet"})["train"]\n'
-        'pairs = data.select_columns(["prompt", "completion"])  # as TRL\'s SFTTrainer takes them\n'
-        "\n"
-        "import polars\n"
-        'polars.scan_parquet("*.parquet").group_by("source").len().collect()\n'
-        "\n"
-        "import duckdb\n"
-        "duckdb.sql(\"SELECT brief->>'genre' AS genre, count(*) FROM '*.parquet' GROUP BY 1\")\n"
-        "\n"
-        "from fabula.corpus import example_rows, load_corpus\n"
-        'for row in example_rows(load_corpus(".", "train")):\n'
-        "    print(row.brief.genre, row.outline, row.text[:80])\n"
-    )
+LOADING = (
+    "import datasets\n"
+    'data = datasets.load_dataset("parquet", data_files={"train": "train.parquet"})["train"]\n'
+    'pairs = data.select_columns(["prompt", "completion"])  # as TRL\'s SFTTrainer takes them\n',
+    'import polars\npolars.scan_parquet("*.parquet").group_by("source").len().collect()\n',
+    "import duckdb\n"
+    "duckdb.sql(\"SELECT brief->>'$.genre' AS genre, count(*) FROM '*.parquet' GROUP BY 1\")\n",
+    "from fabula.corpus import example_rows, load_corpus\n"
+    'for row in example_rows(load_corpus(".", "train")):\n'
+    "    print(row.brief.genre, row.outline, row.text[:80])\n",
+)
+"""How others read the corpus, as Python: one block a library."""
 
 
 def _sources(manifest: dict[str, Any], census: Census) -> list[str]:

@@ -234,11 +234,10 @@ def _look(census: Census, batch: pa.RecordBatch, tags: pa.Table, total: int) -> 
     limit = 2**64 if total <= LEANING_DOCUMENTS else LEANING_DOCUMENTS * 2**64 // total
     chosen = [i for i, name in enumerate(batch["id"].to_pylist()) if _hash(name) < limit]
     at = pa.array(chosen, pa.int64())
-    texts, people = batch["text"].take(at).to_pylist(), tags["characters"].take(at).to_pylist()
-    for text, cast, view in zip(
-        texts, people, tags["point_of_view"].take(at).to_pylist(), strict=True
-    ):
-        census.leanings.add(text, cast or [], view)
+    columns = (batch["source"], batch["text"], tags["characters"], tags["point_of_view"])
+    rows = zip(*(column.take(at).to_pylist() for column in columns), strict=True)
+    for source, text, people, view in rows:
+        census.leanings.add(source, text, people or [], view)
 
 
 def _count(census: Census, table: pa.Table) -> None:

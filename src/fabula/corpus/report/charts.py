@@ -98,7 +98,7 @@ def stacks(
     title: str,
     rows: Sequence[tuple[str, Sequence[float]]],
     names: Sequence[str],
-    width: int = 820,
+    width: int = 900,
     label: int = 170,
 ) -> str:
     """Bars of equal length cut into shares; a share wide enough bears its percentage."""
@@ -184,7 +184,7 @@ def flow(
     lefts: Sequence[tuple[str, int]],
     rights: Sequence[tuple[str, str]],
     links: Mapping[tuple[int, int], int],
-    width: int = 820,
+    width: int = 900,
 ) -> str:
     """Ribbons from what came in (left) to what became of it (right), as wide as their numbers.
 
@@ -196,7 +196,7 @@ def flow(
     """
     total = sum(links.values()) or 1
     scale = 230 / total
-    left_edge, right_edge = 170.0, width - 330.0
+    left_edge, right_edge = 170.0, width - 360.0
     right_y, y = [], 6.0
     for j in range(len(rights)):
         high = sum(n for (_, b), n in links.items() if b == j) * scale
@@ -234,7 +234,7 @@ def flow(
         high = max(n * scale, 1.5)
         parts.append(f'<rect class="{colour}" x="{right_edge}" y="{right_y[j]:.1f}" width="8" '
                      f'height="{high:.1f}"/>')  # fmt: skip
-        shown = f"{n:,}  {_short(name, 230)}"
+        shown = f"{n:,}  {_short(name, 310)}"
         parts.append(_text(right_edge + 16, right_y[j] + high / 2 + 4, shown, "start", name,
                            "strong" if j == 0 else ""))  # fmt: skip
     return _svg(title, width, math.ceil(max(full, lowest)), ribbons + parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fabula.corpus.report.census import LABELS, Census
+from fabula.corpus.report.leanings import PRONOUNS
 from fabula.corpus.report.quality import SECOND_ANNOTATOR, TAG_OF
 from fabula.corpus.report.reasons import explain
 from fabula.corpus.schema import SPLITS
@@ -96,12 +97,12 @@ def split_counts(manifest: dict[str, Any]) -> str:
 def leanings(census: Census) -> list[tuple[str, str]]:
     """(what, figure) of all that can be counted of a corpus's leanings."""
     looked, rows = census.leanings, []
-    told = looked.pronouns
+    told = looked.total
     named = told.total()
     if named:
         rows.append((
             "named protagonists of stories not told by themselves, by pronoun",
-            ", ".join(f"{k} {percent(told[k], named)}" for k in ("he", "she", "they", "unclear"))
+            ", ".join(f"{k} {percent(told[k], named)}" for k in PRONOUNS)
             + f" (of {named:,})",
         ))  # fmt: skip
     views = {v: sum(n.values()) for v, n in census.labels["point_of_view"].items()}

@@ -51,11 +51,11 @@ def make_page(manifest: dict[str, Any], census: Census, samples: Sequence[Sample
 
 def _head(manifest: dict[str, Any]) -> str:
     numbers = [
-        ("stories", f"{manifest['stories']:,}"),
+        ("stories read", f"{sum(s.get('read', 0) for s in manifest['sources']):,}"),
+        ("stories kept", f"{manifest['stories']:,}"),
         ("documents", f"{manifest['documents']:,}"),
         ("words", _round(manifest["words"])),
         ("sources", f"{len(manifest['sources']):,}"),
-        ("read", f"{sum(s.get('read', 0) for s in manifest['sources']):,}"),
     ]
     cards = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in numbers)
     names = [s["name"] for s in manifest["sources"]]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from fabula.corpus.report.census import Census, Place, damaged
 from fabula.reading import read
+from fabula.reading.match import content
 from fabula.reading.phrases import find_name, find_phrase, find_place
 from fabula.reading.result import Evidence, Reading
 from fabula.story import Span
@@ -118,7 +119,7 @@ def _sample(row: dict[str, Any], split: str) -> Sample:
         confidence, other = _compare(reading, field, value)
         spans = [
             e for e in reading.evidence
-            if e.value.casefold() == value.casefold() and _same_kind(e.field, field)
+            if _same(e.value, value) and _same_kind(e.field, field)
         ][:SHOWN_SPANS]  # fmt: skip
         if not spans:
             spans = [
@@ -163,6 +164,11 @@ def tag_fields(brief: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+def _same(one: str, other: str) -> bool:
+    """Whether two values are the same but for case and articles."""
+    return one.casefold() == other.casefold() or (content(one) == content(other) != frozenset())
+
+
 def _same_kind(one: str, other: str) -> bool:
     """Whether two paths mean the same sort of field, whatever the number of its place."""
     return [p for p in one.split(".") if not p.isdigit()] == [
@@ -172,13 +178,13 @@ def _same_kind(one: str, other: str) -> bool:
 
 def _compare(reading: Reading, field: str, value: str) -> tuple[float | None, str | None]:
     for item in reading.evidence:
-        if _same_kind(item.field, field) and item.value.casefold() == value.casefold():
+        if _same_kind(item.field, field) and _same(item.value, value):
             return item.confidence, None
     data = reading.brief.model_dump(mode="json")
     single = (data.get("setting") or {}).get(field[8:]) if field.startswith("setting.") else (
         data.get(field)
     )  # fmt: skip
-    if isinstance(single, str) and single.casefold() == value.casefold():
+    if isinstance(single, str) and _same(single, value):
         return reading.confidence.get(field), None
     return None, single if isinstance(single, str) else None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fabula.corpus.report import charts, facts
-from fabula.corpus.report.card import loading
+from fabula.corpus.report.card import LOADING
 from fabula.corpus.report.census import LABELS, LISTED, Census
+from fabula.corpus.report.leanings import PRONOUNS
 from fabula.corpus.report.reasons import STEPS, explain
 from fabula.corpus.schema import SPLITS
 from fabula.corpus.tally import TAGS
@@ -113,7 +114,7 @@ def _trims(known: list[dict[str, Any]]) -> str:
     read = sum(s["read"] for s in known)
     order = sorted(totals, key=lambda name: (-totals[name], name))
     rows = [
-        charts.Bar(n, (totals[n],), f"{totals[n]:,}  {facts.percent(totals[n], read)}")
+        charts.Bar(n, (totals[n],), f"{totals[n]:,} · {facts.percent(totals[n], read)}")
         for n in order
     ]
     table = charts.table(
@@ -122,7 +123,7 @@ def _trims(known: list[dict[str, Any]]) -> str:
     )
     title = "Trimmed from stories"
     return charts.figure(
-        title, charts.bars(title, rows, 820, 260), table,
+        title, charts.bars(title, rows, 900, 260), table,
         "What cleaning took out or mended, in how many of the stories read.",
     )  # fmt: skip
 
@@ -211,8 +212,8 @@ def _parts(census: Census) -> str:
         title,
         charts.bars(
             title,
-            [charts.Bar(k, (n,), f"{n:,}  {facts.percent(n, total)}") for k, n in named],
-            820, 170,
+            [charts.Bar(k, (n,), f"{n:,} · {facts.percent(n, total)}") for k, n in named],
+            900, 170,
         ),
         charts.table(("parts", "stories"), [(k, f"{n:,}") for k, n in named]),
         "Long stories are parted at beats; only the last part has the ending among its tags.",
@@ -269,7 +270,7 @@ def _label(census: Census, name: str) -> str:
         gold = sum(n for (_, g), n in counts.items() if g)
         every = sum(counts.values())
         sizes = (gold, every - gold) if both else (every,)
-        rows.append(charts.Bar(value, sizes, f"{every:,}  {facts.percent(every, has)}"))
+        rows.append(charts.Bar(value, sizes, f"{every:,} · {facts.percent(every, has)}"))
         behind.append((
             value, f"{gold:,}", f"{every - gold:,}",
             *(f"{sum(n for (s, _), n in counts.items() if s == x):,}" for x in census.sources),
@@ -301,7 +302,7 @@ def _top(census: Census, name: str) -> str:
     top, head = census.tops[name], facts.FIELD_NAMES[name]
     if not top.times:
         return ""
-    rows = [charts.Bar(v, (n,), f"{n:,}  {facts.percent(n, top.times)}") for v, n in top.values]
+    rows = [charts.Bar(v, (n,), f"{n:,} · {facts.percent(n, top.times)}") for v, n in top.values]
     return charts.figure(
         f"{head}: the {len(rows)} commonest", charts.bars(head, rows, label=170),
         charts.table((head, "times"), [(v, f"{n:,}") for v, n in top.values]),
@@ -364,15 +365,21 @@ def leanings(census: Census) -> str:
             f"<p>Pronouns were counted in {looked.documents:,} documents chosen by a hash of "
             "their ids, all else in all documents.</p>"
         )
-    if looked.pronouns.total():
-        kinds = ("he", "she", "they", "unclear")
+    if looked.pronouns:
         title = "Pronouns of named protagonists"
-        counts = [float(looked.pronouns[k]) for k in kinds]
+        by = [(name, looked.pronouns[name]) for name in census.sources if name in looked.pronouns]
+        if len(by) > 1:
+            by.append(("all", looked.total))
+        drawing = charts.stacks(
+            title, [(name, [float(told[k]) for k in PRONOUNS]) for name, told in by], PRONOUNS
+        )
+        table = charts.table(
+            ("source", *PRONOUNS),
+            [(name, *(f"{told[k]:,}" for k in PRONOUNS)) for name, told in by],
+        )
         html += charts.figure(
-            title, charts.stacks(title, [("all sources", counts)], kinds),
-            charts.table(("pronoun", "documents"), [(k, f"{looked.pronouns[k]:,}") for k in kinds]),
-            "Of stories that their protagonist does not tell.",
-        )  # fmt: skip
+            title, drawing, table, "Of stories that their protagonist does not tell."
+        )
     if rows:
         html += charts.table(("what", "figure"), rows, style="words")
     items = "".join(f"<li>{escape(line)}</li>" for line in facts.LIMITS)
@@ -381,10 +388,11 @@ def leanings(census: Census) -> str:
 
 def use(manifest: dict[str, Any]) -> str:
     """How to load it, and how it was made."""
+    code = escape("\n".join(LOADING))
     html = (
         "<p>In the corpus’s folder. Columns <code>prompt</code> and <code>completion</code> are "
         "the brief and the story in plain text, in TRL’s prompt-completion form.</p>"
-        f"<pre><code>{escape(loading())}</code></pre>"
+        f"<pre><code>{code}</code></pre>"
     )
     settings = manifest.get("settings")
     if isinstance(settings, dict):
