@@ -81,7 +81,7 @@ def make_card(manifest: dict[str, Any], census: Census) -> str:
         "REPORT.html shows all of this with plots and samples.",
     ]
     if manifest.get("research_only"):
-        names = ", ".join(s["name"] for s in manifest["sources"] if s.get("research_only"))
+        names = cell(", ".join(s["name"] for s in manifest["sources"] if s.get("research_only")))
         parts.append(
             f"**For research only**: {names} may not be passed on, and neither may a model "
             "trained on it."
@@ -92,7 +92,7 @@ def make_card(manifest: dict[str, Any], census: Census) -> str:
     parts += _tags(manifest, census)
     leak = facts.leak_sentence(manifest)
     if leak is not None:
-        parts += ["## Leak check", leak[1]]
+        parts += ["## Leak check", cell(leak[1])]
     parts += [
         "## Leanings",
         "Counted, not judged"
