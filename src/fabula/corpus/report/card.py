@@ -192,7 +192,8 @@ def _tags(manifest: dict[str, Any], census: Census) -> list[str]:
     if isinstance(quality, dict) and facts.read_documents(census):
         rows = [
             (
-                row["field"], row["measure"], f"{row['precision']:.2f}", f"{row['recall']:.2f}",
+                row["field"], facts.RIGHT_IF.get(row["measure"], row["measure"]),
+                f"{row['precision']:.2f}", f"{row['recall']:.2f}",
                 f"{row['baseline']:.2f}",
                 facts.second_annotator(row["field"]),
             )
@@ -204,7 +205,7 @@ def _tags(manifest: dict[str, Any], census: Census) -> list[str]:
             f"tags read with less confidence than {quality['min_confidence']:g} left empty, as "
             "here.",
             table(
-                ("field", "measure", "right where given", "found of those labelled",
+                ("field", "counts as right", "right where given", "found of those labelled",
                  "baseline", "a second annotator"),
                 rows,
             ),

@@ -59,7 +59,8 @@ def figure(title: str, drawing: str, behind: str, caption: str = "", wide: bool 
     note = f"<p>{escape(caption)}</p>" if caption else ""
     mark = ' class="wide"' if wide else ""
     return (
-        f"<figure{mark}><figcaption><h4>{escape(title)}</h4>{note}</figcaption>{drawing}"
+        f"<figure{mark}><figcaption><h4>{escape(title)}</h4>{note}</figcaption>"
+        f'<div class="scroll">{drawing}</div>'
         f"<details><summary>The numbers</summary>{behind}</details></figure>\n"
     )
 

@@ -17,10 +17,17 @@ FIELD_NAMES = {
 }  # fmt: skip
 LABEL_ORIGINS = {
     "sample": "written with the stories, by the large language model that wrote them from plans; "
-    "a second annotator checked 66",
+    "a second annotator labelled 66 of them again, from the text alone",
     "trees": "what was asked of the tree, not read",
     "gold": "as the file has them",
 }
+
+RIGHT_IF = {
+    "accuracy": "the same label",
+    "overlap F1": "by the words shared",
+    "F1": "the same name, word or thing",
+}
+"""When a tag counts as right, by the measure of the score."""
 
 
 def percent(part: float, whole: float) -> str:

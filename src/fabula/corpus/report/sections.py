@@ -331,7 +331,7 @@ def quality(manifest: dict[str, Any], census: Census) -> str:
                 (0.0, f"{row['baseline']:.2f}"),
                 (0.0, facts.second_annotator(row["field"])),
                 (0.0, facts.percent(*carried) if carried else "-"),
-                (0.0, row["measure"]),
+                (0.0, facts.RIGHT_IF.get(row["measure"], row["measure"])),
             ],
         ))  # fmt: skip
     return (
@@ -339,12 +339,13 @@ def quality(manifest: dict[str, Any], census: Census) -> str:
         f"to, with tags of confidence under {told['min_confidence']:g} left empty, as in this "
         "corpus. <em>Right where given</em> is the share of the tags given that are right; "
         "<em>found</em> is the share of the labels that were given rightly; <em>baseline</em> is "
-        "the figure of one who knows how often each label occurs and can hardly read, always "
-        "answering. Place and time count shared words.</p>"
+        "the accuracy or F1 of one who knows how often each label occurs, can hardly read, and "
+        "always answers; <em>a second annotator</em> is the agreement of another labeller of 66 "
+        "such stories.</p>"
         + charts.heat(
             "field",
             ("right where given", "found", "baseline", "a second annotator",
-             "documents that carry it", "measure"),
+             "documents that carry it", "counts as right"),
             rows,
         )
         + "<p>Read this honestly: those stories are short, tidy and of one make. On stories of "

@@ -19,7 +19,8 @@ def specimens(samples: Sequence[Sample]) -> str:
         "genres as there are; nobody picked them. Words that show a tag are marked, the first of "
         "each kind with its name; genre, tone, arc and ending are marked where the reader’s "
         "weights lean on most. Tags without evidence in the text have no mark. The number is the "
-        "reader’s confidence.</p>\n"
+        "reader’s confidence; beside a label that came with its story stands whether the reader "
+        "reads alike.</p>\n"
     )
     return html + "".join(_article(number, s) for number, s in enumerate(samples, 1))
 
@@ -89,12 +90,12 @@ def _tag(tag: Tag, gold: bool) -> str:
     name = kind(tag.field)
     value = escape(tag.value)
     if tag.confidence is not None:
-        sure = f"{tag.confidence:.2f}" if not gold else "read alike"
+        sure = f"{tag.confidence:.2f}" if not gold else "alike"
     elif tag.other is not None:
-        sure = "read otherwise"
+        sure = "otherwise"
         value += f"<br><small>the reader says: {escape(tag.other)}</small>"
     else:
-        sure = "not read" if gold else "-"
+        sure = "unread" if gold else "-"
     return (
         f'<tr><th scope="row"><mark class="{name.replace(" ", "-")}">{name}</mark></th>'
         f'<td dir="auto">{value}</td><td class="sure">{sure}</td></tr>'
