@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from fabula.corpus.report import sections
+from fabula.corpus.report import distributions, sections
 from fabula.corpus.report.census import Census
 from fabula.corpus.report.samples import Sample
 from fabula.corpus.report.specimens import specimens
@@ -22,8 +22,8 @@ def make_page(manifest: dict[str, Any], census: Census, samples: Sequence[Sample
         ("sources", "Sources and licences", sections.sources(manifest, census)),
         ("steps", "What happened to the stories", sections.steps(manifest)),
         ("splits", "Splits and leak check", sections.splits(manifest)),
-        ("lengths", "Lengths and beats", sections.lengths(census)),
-        ("tags", "Tags", sections.tags(manifest, census)),
+        ("lengths", "Lengths and beats", distributions.lengths(census)),
+        ("tags", "Tags", distributions.tags(manifest, census)),
         ("quality", "How far tags can be trusted", sections.quality(manifest, census)),
         ("leanings", "Leanings and limits", sections.leanings(census)),
         ("samples", "Samples", specimens(samples)),
