@@ -23,9 +23,9 @@ LABEL_ORIGINS = {
 }
 
 RIGHT_IF = {
-    "accuracy": "the same label",
-    "overlap F1": "by the words shared",
-    "F1": "the same name, word or thing",
+    "accuracy": "same label",
+    "overlap F1": "shared words",
+    "F1": "same name or word",
 }
 """When a tag counts as right, by the measure of the score."""
 
