@@ -22,6 +22,7 @@ VERBS = {
     "replay": "Write a story file again and compare it byte for byte.",
     "read": "Read a brief out of a text, with evidence.",
     "prepare": "Turn stories into a tagged, split, deduplicated corpus.",
+    "corpus": "Write the report and the card of a prepared corpus anew.",
     "train": "Train or fine-tune a model from a recipe.",
     "evaluate": "Score a model on held-out stories.",
     "models": "List the models that can write here.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fabula.corpus.kinds import KINDS, open_source
 from fabula.corpus.pipeline import prepare
+from fabula.corpus.report import write_report
 from fabula.corpus.schema import CORPUS, SPLITS, Example, example_rows, load_corpus
 from fabula.corpus.source import Row, Source
 from fabula.corpus.stages import Settings, clean_batch, finish_batch
@@ -22,4 +23,5 @@ __all__ = [
     "load_corpus",
     "open_source",
     "prepare",
+    "write_report",
 ]

@@ -1,4 +1,4 @@
-"""The corpus's papers: manifest.json for programs, CARD.md for people."""
+"""manifest.json: all that is to say of a corpus, for programs; report/ tells it to people."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from fabula.corpus.report.quality import tag_quality
 from fabula.corpus.schema import SPLITS
 from fabula.corpus.source import Source, file_digest
 from fabula.corpus.stages import Settings
-from fabula.corpus.tally import TAGS, SourceTally
+from fabula.corpus.tally import SourceTally
 
 FORMAT = 1
 _LIBRARIES = ("pyarrow", "ftfy")
+_LABELLED = ("sample", "gold", "trees")
+"""Kinds of source whose stories all come with their labels."""
 
 
 def make_manifest(
@@ -26,6 +29,7 @@ def make_manifest(
     from fabula import __version__
 
     counts = {name: tally.as_data() for name, tally in tallies.items()}
+    read = any(s.kind not in _LABELLED and counts[s.name]["documents"] for s in sources)
     return {
         "format": FORMAT,
         "versions": {
@@ -39,6 +43,8 @@ def make_manifest(
         "words": sum(c["words"] for c in counts.values()),
         "research_only": any(s.research_only for s in sources),
         "leaks": leaked,
+        # Of the reader that gave the tags, so that a report made later tells of the same one.
+        "quality": tag_quality(settings.min_confidence) if read else None,
         "sources": [
             {
                 "name": source.name,
@@ -59,68 +65,3 @@ def make_manifest(
 def manifest_text(manifest: dict[str, Any]) -> str:
     """manifest.json."""
     return json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
-
-
-def corpus_card(manifest: dict[str, Any]) -> str:
-    """CARD.md: what is in the corpus, where it comes from, and what it may be used for."""
-    lines = [
-        "---",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
-        *[f"  - {{split: {s}, path: {s}.parquet}}" for s in SPLITS],
-        "---",
-        "# A corpus prepared by Fabula",
-        "",
-        f"{manifest['stories']:,} stories in {manifest['documents']:,} documents, "
-        f"{manifest['words']:,} words: "
-        + ", ".join(f"{manifest['splits'][s]:,} {s}" for s in SPLITS)
-        + ".",
-        "",
-    ]
-    if manifest["research_only"]:
-        names = ", ".join(s["name"] for s in manifest["sources"] if s["research_only"])
-        lines += [
-            f"**For research only**: {names} may not be passed on, and neither may a model "
-            "trained on it.",
-            "",
-        ]
-    lines += [
-        "## Sources",
-        "| source | kind | licence | read | stories | documents | words |",
-        "|---|---|---|---|---|---|---|",
-        *[
-            f"| {s['name']} | {s['kind']} | {s['licence']} | {s['read']:,} | {s['kept']:,} "
-            f"| {s['documents']:,} | {s['words']:,} |"
-            for s in manifest["sources"]
-        ],
-        "",
-        "## Dropped, and why",
-        "| source | reason | stories | for example |",
-        "|---|---|---|---|",
-        *[
-            f"| {s['name']} | {reason} | {d['stories']:,} | {d['example']} |"
-            for s in manifest["sources"]
-            for reason, d in s["dropped"].items()
-        ],
-        "",
-        "## Tags: share of documents that have each",
-        "| source | " + " | ".join(t.replace("_", " ") for t in TAGS) + " |",
-        "|---" * (len(TAGS) + 1) + "|",
-        *[
-            f"| {s['name']} | "
-            + " | ".join(f"{s['tags'][t] / max(1, s['documents']):.0%}" for t in TAGS)
-            + " |"
-            for s in manifest["sources"]
-        ],
-        "",
-        "Tags are read from the text by a program and left empty where it is unsure; those of "
-        "gold-labelled sources were given by people.",
-        "",
-        "## Leak check",
-        "Between the splits: "
-        + ", ".join(f"{count} shared {what}" for what, count in manifest["leaks"].items())
-        + ".",
-        "",
-    ]
-    return "\n".join(lines)

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from fabula.corpus.folder import SplitWriter, check_place, new_folder
 from fabula.corpus.groups import Candidate, Decision, decide, leaks
-from fabula.corpus.manifest import corpus_card, make_manifest, manifest_text
+from fabula.corpus.manifest import make_manifest, manifest_text
 from fabula.corpus.parallel import Workers
+from fabula.corpus.report import write_report
 from fabula.corpus.schema import CLEAN, SPLITS
 from fabula.corpus.source import Source
 from fabula.corpus.stages import Settings, clean_batch, finish_batch
@@ -79,7 +80,7 @@ def prepare(
         leaked = leaks({s: [stories.candidates[i] for i in kept[s]] for s in SPLITS}, settings)
         manifest = make_manifest(sources, settings, tallies, leaked)
         (folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
-        (folder / "CARD.md").write_text(corpus_card(manifest), encoding="utf-8")
+        write_report(folder)
     return manifest
 
 
