@@ -20,6 +20,10 @@ _MODERATOR = re.compile(
     r"|message the moderators|top-level (?:comments|replies) must"
     r"|\byour (?:post|submission|comment) (?:has been|was) removed"
 )
+_MODERATORS_SAY = (
+    "ff-topic", "a bot", "erformed automatically", "he moderators", "op-level", "our post",
+    "our submission", "our comment",
+)  # fmt: skip
 _LINK = re.compile(
     r"\[ ?([^\]\n]{0,300}?) ?\] ?\( ?(?:https?:|www\.|/|#)[^()\n]*(?:\([^()\n]*\)[^()\n]*)?\)"
 )
@@ -34,7 +38,7 @@ _GUTENBERG = re.compile(
 )
 _BLANKS = re.compile(r"[^\S\n]+")
 _LINE_ENDS = re.compile(r" *\n *")
-_GOES_ON = re.compile(r"[\w,;]\n[a-z]")
+_GOES_ON = re.compile(r"\n(?<=[\w,;]\n)[a-z]")
 _TERMINAL = ".!?\"'”’:"
 # Soft hyphens, hair and zero-width spaces, word joiners, byte-order marks: layout, not text.
 _INVISIBLE = re.compile("[\u00ad\u200a-\u200d\u2060\ufeff]")
@@ -48,6 +52,11 @@ _BROKEN_QUOTES = (
     ("â€“", "—"),
 )
 _BROKEN_CLOSE = re.compile(r"â€(?=[\s,.!?]|$)")
+# Curly quotes as ftfy makes them straight, the low ones too.
+_CURLY = str.maketrans(dict.fromkeys("‘’‛ʼ", "'") | dict.fromkeys("“”‟", '"'))
+# Any character but those that mean what they say, wherever they stand: ASCII, dashes, the
+# ellipsis, and letters that no wrongly decoded text begins with.
+_ODD = re.compile("[^\t\n -~–—…éèêëáàíóôöúüçñ]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -62,7 +71,13 @@ class Cleaned:
 
 def fix_encoding(text: str) -> str:
     """Mojibake, entities and odd line ends put right (ftfy); plain ASCII passes untouched."""
-    if not text.isascii() or "&" in text or "\r" in text or _CONTROL.search(text):
+    if text.isascii():
+        odd = "&" in text or not text.replace("\n", "").isprintable()
+    else:
+        text = text.translate(_CURLY)
+        # What is left is seldom more than an accent or a dash, which ftfy leaves alone.
+        odd = "&" in text or _ODD.search(text) is not None
+    if odd:
         try:
             import ftfy
         except ImportError:
@@ -80,7 +95,14 @@ def fix_encoding(text: str) -> str:
 
 def squeeze(text: str) -> str:
     """One space between words, none at the ends of lines."""
-    return _LINE_ENDS.sub("\n", _BLANKS.sub(" ", text)).strip()
+    if text.isascii() and text.replace("\n", "").isprintable():
+        while "  " in text:
+            text = text.replace("  ", " ")
+    else:
+        text = _BLANKS.sub(" ", text)
+    if " \n" in text or "\n " in text:
+        text = _LINE_ENDS.sub("\n", text)
+    return text.strip()
 
 
 def strip_markup(text: str, web: bool) -> str:
@@ -93,9 +115,16 @@ def strip_markup(text: str, web: bool) -> str:
     if "://" in text or ": //" in text or "www." in text or "](" in text or "] (" in text:
         text = _URL.sub("⟨link⟩", _LINK.sub(r"\1⟨link⟩", text))
     if "*" in text or "_" in text or "~~" in text:
-        text = _EMPHASIS.sub(r"\2", _EMPHASIS.sub(r"\2", text))
+        text = "\n".join(
+            _EMPHASIS.sub(r"\2", _EMPHASIS.sub(r"\2", line))
+            if "*" in line or "_" in line or "~~" in line else line
+            for line in text.split("\n")
+        )  # fmt: skip
     if web:
-        text = _LINE_MARKUP.sub("", _ESCAPED.sub(r"\1", text))
+        if "\\" in text:
+            text = _ESCAPED.sub(r"\1", text)
+        if ">" in text or "#" in text or "^" in text:
+            text = _LINE_MARKUP.sub("", text)
     return text
 
 
@@ -146,7 +175,8 @@ def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned
         trims.append("Project Gutenberg's header and licence")
     if _REMOVED.fullmatch(text, 0, 200) and len(text) < 200:
         return Cleaned("", "post was removed or deleted")
-    if _MODERATOR.search(text, 0, 1000):
+    head = text[:1000]
+    if any(sign in head for sign in _MODERATORS_SAY) and _MODERATOR.search(head):
         return Cleaned("", "moderators' post")
     before = text = squeeze(text)
     text = strip_markup(text, web)
@@ -170,7 +200,10 @@ def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned
         paragraphs = [p for p in paragraphs if not is_rule(p)]
     text = "\n\n".join(paragraphs)
     if web:
-        text = tidy_quotes(squeeze(_STARS.sub("", text)) if "*" in text else text)
+        if "*" in text:
+            lines = text.split("\n")
+            text = squeeze("\n".join(_STARS.sub("", ln) if "*" in ln else ln for ln in lines))
+        text = tidy_quotes(text)
     if "⟨link⟩" in text:
         text = squeeze(re.sub(r" ?⟨link⟩", "", text))
     return Cleaned(text, None if text else "text is empty", trims)
