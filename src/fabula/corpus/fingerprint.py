@@ -18,10 +18,13 @@ PERMUTATIONS = 128
 SHINGLE_WORDS = 5
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _NOT_WORD = re.compile(r"[\W_]+")
+_ASCII_WORDS = str.maketrans({chr(c): " " for c in range(128) if not chr(c).isalnum()})
 
 
 def normalise(text: str) -> str:
     """Lower case, words only, one space between: what layout and punctuation cannot change."""
+    if text.isascii():
+        return " ".join(text.lower().translate(_ASCII_WORDS).split())
     return _NOT_WORD.sub(" ", text.casefold()).strip()
 
 

@@ -19,7 +19,8 @@ _EDIT = re.compile(
 )
 # The same within a last paragraph, where a source has lost its line ends.
 _EDIT_INSIDE = re.compile(r"\s[\W_]*(?:EDIT|Edit)\b ?\d?[\W_]{0,4}:")
-# Sought in lower case, because ignoring case takes three times as long. Words that neither a story's first paragraphs nor its last ones have.
+# Words that neither a story's first paragraphs nor its last ones have. They are sought in lower
+# case, because ignoring case takes three times as long.
 _TALK = (
     r"feedback\b|criti(?:que|ci[sc]i?[sm])s?\b.{0,40}\b(?:welcome|appreciated|encouraged|please)"
     r"|(?:constructive|any|all) criti|cc welcome"

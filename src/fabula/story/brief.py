@@ -52,7 +52,7 @@ MAX_LIST = 12
 def _single_line(value: str) -> str:
     """Strip a one-line wish; refuse what no reader can mean: control characters."""
     value = value.strip()
-    for char in value:
+    for char in value if not value.isprintable() else "":
         if unicodedata.category(char) == "Cc" and char not in "\n\t":
             raise ValueError(f"holds the control character U+{ord(char):04X}; take it out")
     if not value:
