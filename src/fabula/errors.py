@@ -10,6 +10,10 @@ class FabulaError(Exception):
     """
 
 
+class Broken(FabulaError):
+    """What was being done broke off through no fault of the input, and can be gone on with."""
+
+
 class MissingExtra(FabulaError):
     """A part of Fabula was asked for whose libraries are not installed."""
 

@@ -4,21 +4,55 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_stories import story
 
-from fabula.corpus.alike import MAX_RUN, alike_pairs, likeness
-from fabula.corpus.fingerprint import digest, normalise, prompt_id, shingle_hashes, signature
-from fabula.corpus.groups import Candidate, decide, leaks, split_of_group
+from fabula.corpus.alike import MAX_RUN, Pairs, alike_pairs, likeness
+from fabula.corpus.fingerprint import (
+    PERMUTATIONS,
+    digest,
+    normalise,
+    prompt_id,
+    shingle_hashes,
+    signature,
+)
+from fabula.corpus.groups import REASONS, Candidate, Candidates, decide, leaks, split_of_group
 from fabula.corpus.stages import Settings
 
 
 def candidate(text: str, prompt: str, split: str | None = None) -> Candidate:
     plain = normalise(text)
     return Candidate(prompt_id(prompt), digest(plain), signature(plain), split)
+
+
+class Decided(NamedTuple):
+    """A decision on one story, in words."""
+
+    split: str | None
+    reason: str | None
+    twin: int | None
+
+
+def decided(stories: list[Candidate], settings: Settings) -> list[Decided]:
+    found = decide(Candidates.of(stories), settings)
+    return [
+        Decided(
+            found.split(n),
+            REASONS[found.reason[n]],
+            int(found.twin[n]) if found.reason[n] else None,
+        )
+        for n in range(len(stories))
+    ]
+
+
+def pairs_of(signatures: list[bytes], threshold: float) -> Pairs:
+    table = np.frombuffer(b"".join(signatures), dtype="<u4").reshape(-1, PERMUTATIONS)
+    return alike_pairs(table, threshold)
 
 
 def changed(text: str, words: int) -> str:
@@ -61,7 +95,7 @@ def test_alike_pairs_are_those_that_comparing_all_would_find() -> None:
     texts = [story(n, 40) for n in range(80)]
     texts += [changed(texts[n], 1 + n % 12) for n in range(80)]
     signatures = [signature(normalise(t)) for t in texts]
-    first, second, similarity = alike_pairs(signatures, 0.5)
+    first, second, similarity = pairs_of(signatures, 0.5)
     found = dict(zip(zip(first.tolist(), second.tolist(), strict=True), similarity, strict=True))
     wanted = {
         (i, j): likeness(signatures[i], signatures[j])
@@ -76,7 +110,7 @@ def test_alike_pairs_are_those_that_comparing_all_would_find() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3 * MAX_RUN])
 def test_many_texts_of_one_kind(count: int) -> None:
-    first, second, _ = alike_pairs([signature("a kite a kite a kite")] * count, 0.5)
+    first, second, _ = pairs_of([signature("a kite a kite a kite")] * count, 0.5)
     pairs = count * (count - 1) // 2
     rest = max(0, count - MAX_RUN)
     assert len(first) == pairs - rest * (rest - 1) // 2
@@ -85,7 +119,7 @@ def test_many_texts_of_one_kind(count: int) -> None:
 
 def test_exact_and_near_duplicates_fall_and_name_their_twin() -> None:
     text = story(1, 40)
-    decisions = decide(
+    decisions = decided(
         [
             candidate(text, "one"),
             candidate(text.upper(), "two"),
@@ -100,7 +134,7 @@ def test_exact_and_near_duplicates_fall_and_name_their_twin() -> None:
 
 def test_the_held_out_twin_stays() -> None:
     text = story(1)
-    decisions = decide(
+    decisions = decided(
         [candidate(text, "a", "train"), candidate(text, "b"), candidate(text, "c", "test")],
         Settings(),
     )
@@ -119,7 +153,7 @@ def test_all_stories_of_a_prompt_and_all_that_are_alike_share_a_split() -> None:
             candidate(story(1000 + number), f"prompt {number}"),
             candidate(changed(text, 11), f"other prompt {number}"),
         ]
-    decisions = decide(stories, settings)
+    decisions = decided(stories, settings)
     related = [
         n
         for n in range(0, 180, 3)
@@ -134,7 +168,7 @@ def test_all_stories_of_a_prompt_and_all_that_are_alike_share_a_split() -> None:
 
 
 def test_a_prompt_shared_with_a_held_out_story_falls() -> None:
-    decisions = decide(
+    decisions = decided(
         [
             candidate(story(1), "shared", "train"),
             candidate(story(2), "shared", "valid"),
@@ -160,19 +194,27 @@ def test_shares_and_seed() -> None:
 def test_order_of_the_stories_does_not_change_their_split() -> None:
     stories = [candidate(story(n), f"prompt {n % 9}") for n in range(40)]
     settings = Settings(valid=0.3, test=0.3)
-    forward = [d.split for d in decide(stories, settings)]
-    backward = [d.split for d in decide(stories[::-1], settings)]
+    forward = [d.split for d in decided(stories, settings)]
+    backward = [d.split for d in decided(stories[::-1], settings)]
     assert forward == backward[::-1]
 
 
 def test_leaks_are_seen() -> None:
     text = story(1, 40)
-    found = leaks(
-        {
-            "train": [candidate(text, "one"), candidate(story(2), "two")],
-            "valid": [candidate(changed(text, 5), "three"), candidate(story(3), "two")],
-            "test": [candidate(text, "four"), candidate(story(4), "five")],
-        },
-        Settings(),
-    )
-    assert found == {"prompts": 1, "texts": 1, "near duplicates": 2}
+    stories = [
+        candidate(text, "one", "train"),
+        candidate(story(2), "two", "train"),
+        candidate(changed(text, 5), "three", "valid"),
+        candidate(story(3), "two", "valid"),
+        candidate(text, "four", "test"),
+        candidate(story(4), "five", "test"),
+        candidate(story(2), "two"),
+    ]
+    found = Candidates.of(stories)
+    assert leaks(found, found.rank, Settings()) == {"prompts": 1, "texts": 1, "near duplicates": 2}
+    decisions = decide(found, Settings())
+    assert set(leaks(found, decisions.rank, Settings()).values()) == {0}
+
+
+def test_no_stories_need_no_decision() -> None:
+    assert decided([], Settings()) == []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,7 @@ import pytest
 from made_stories import story
 
 from fabula.cli import main
-from fabula.corpus import Settings, example_rows, load_corpus, open_source, prepare
-from fabula.corpus.folder import SplitWriter
-from fabula.corpus.parallel import Workers
+from fabula.corpus import example_rows, load_corpus
 from fabula.errors import FabulaError
 from fabula.story import (
     Outline,
@@ -163,46 +159,6 @@ def test_a_place_that_is_taken(prep: Preparer, tmp_path: Path, mixed: list[Path]
         prep("sample", out="file", force=True)
     left = {p.name for p in tmp_path.iterdir()}
     assert left == {"out", "mine", "file", "stories.jsonl", "wp"}
-
-
-@pytest.mark.parametrize("step", ["clean", "compare", "tag"])
-def test_an_interrupt_leaves_nothing(tmp_path: Path, step: str) -> None:
-    def stop(now: str, done: int, total: int | None) -> None:
-        if now == step:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare([open_source("sample", set())], tmp_path / "out", Settings(), progress=stop)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_leaves_the_old_corpus(
-    prep: Preparer, tmp_path: Path, mixed: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prep(mixed[1])
-    before = contents(tmp_path / "out")
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(SplitWriter, "write", full)
-    with pytest.raises(FabulaError, match="No space left"):
-        prep(mixed[1], force=True)
-    assert contents(tmp_path / "out") == before
-    assert {p.name for p in tmp_path.iterdir()} == {"out", "stories.jsonl", "wp"}
-
-
-def _die(item: int, extra: int) -> int:
-    if item == extra:
-        os._exit(9)
-    return item
-
-
-def test_a_killed_worker_is_a_sentence() -> None:
-    with Workers(2) as pool:
-        assert list(pool.map(_die, range(9), 99)) == list(range(9))
-        with pytest.raises(FabulaError, match="worker process died"):
-            list(pool.map(_die, range(9), 3))
 
 
 def test_others_read_it(prep: Preparer, tmp_path: Path, mixed: list[Path]) -> None:

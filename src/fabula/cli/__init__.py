@@ -73,8 +73,9 @@ def main() -> None:
             emit({"error": str(error)})
         sys.stderr.write(f"fabula: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("fabula: interrupted.\n")
+    except KeyboardInterrupt as error:
+        kept = f"; {error}" if str(error) else ""
+        sys.stderr.write(f"fabula: interrupted{kept}.\n")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`fabula read x | head`): nothing left to say.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,11 +46,23 @@ def command(
         float, typer.Option(min=0, max=1, help="Leave a tag empty below this confidence.")
     ] = 0.5,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace a corpus at OUT.")] = False,
+    engine: Annotated[
+        str, typer.Option(help="What runs it: 'local' processes, or a 'ray' cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster; else RAY_ADDRESS, else this machine.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was interrupted.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a corpus, or an interrupted run, at OUT.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Turn stories into one corpus folder that training and evaluation read."""
     from fabula.corpus import Settings, open_source, prepare
+    from fabula.corpus.runners import open_runner
     from fabula.corpus.tables import parse_mapping
 
     if long not in ("split", "drop"):
@@ -70,9 +83,10 @@ def command(
         valid=valid, test=test, seed=seed, max_words=max_words, long=long,
         min_words=min_words, min_confidence=min_confidence,
     )  # fmt: skip
+    runner = open_runner(engine, workers or os.cpu_count() or 1, ray_address)
     with _Progress() as progress:
         manifest = prepare(
-            opened, out, settings, force=force, workers=workers or os.cpu_count() or 1,
+            opened, out, settings, force=force, resume=resume, runner=runner,
             progress=progress.tell,
         )  # fmt: skip
     if json_:
@@ -94,8 +108,8 @@ class _Progress:
     A bar where somebody watches; elsewhere a line every `PAUSE` seconds.
     """
 
-    STEPS = {"clean": "Cleaning", "compare": "Comparing", "tag": "Tagging"}
-    PAUSE = 10.0
+    STEPS = {"clean": "Cleaning", "compare": "Comparing", "tag": "Tagging", "write": "Writing"}
+    PAUSE, LATE = 10.0, 30.0
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -111,7 +125,7 @@ class _Progress:
             disable=not console.is_terminal,
         )
         self._tasks: dict[str, Any] = {}
-        self._started: dict[str, float] = {}
+        self._seen: dict[str, deque[tuple[float, int]]] = {}
         self._spoken = time.monotonic()
 
     def __enter__(self) -> _Progress:
@@ -121,13 +135,21 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def _rate(self, seen: deque[tuple[float, int]], now: float, done: int) -> float:
+        """Stories a second of late: what an earlier run did costs no time."""
+        seen.append((now, done))
+        while len(seen) > 2 and now - seen[0][0] > self.LATE:
+            seen.popleft()
+        began, before = seen[0]
+        return (done - before) / (now - began) if now > began else 0.0
+
     def tell(self, step: str, done: int, total: int | None) -> None:
         """Move a step's bar, or say how far it is."""
         now = time.monotonic()
         if step not in self._tasks:
             self._tasks[step] = self._bar.add_task(self.STEPS[step], total=total, rate="")
-            self._started[step] = now
-        rate = done / (now - self._started[step]) if now > self._started[step] else 0.0
+            self._seen[step] = deque()
+        rate = self._rate(self._seen[step], now, done)
         self._bar.update(self._tasks[step], completed=done, total=total, rate=f"{rate:,.0f}/s")
         if self._bar.disable and now - self._spoken > self.PAUSE:
             self._spoken = now

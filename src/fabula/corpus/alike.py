@@ -28,14 +28,13 @@ def likeness(one: bytes, other: bytes) -> float:
     return float(np.mean(a == b))
 
 
-def alike_pairs(signatures: list[bytes], threshold: float) -> Pairs:
+def alike_pairs(table: npt.NDArray[np.uint32], threshold: float) -> Pairs:
     """Pairs of places (first < second) whose likeness is at least `threshold`, and the likeness.
 
     Args:
-        signatures: of `fingerprint.signature`, one a text.
+        table: signatures, one a text, shape [texts, PERMUTATIONS].
         threshold: 0 to 1; below about 0.4 pairs are missed.
     """
-    table = np.frombuffer(b"".join(signatures), dtype="<u4").reshape(-1, PERMUTATIONS)
     size = max(1, len(table))
     codes = np.unique(np.concatenate([_band_pairs(table, n) for n in range(BANDS)]))
     first, second = codes // size, codes % size

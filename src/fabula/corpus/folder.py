@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -38,45 +36,37 @@ def check_place(out: Path, force: bool) -> None:
         raise FabulaError(f"cannot make {parent}: {error.strerror or error}.") from None
 
 
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A fresh folder beside `out` that takes its place if all goes well, else vanishes.
-
-    Raises:
-        FabulaError: it cannot be written (read-only, disk full).
-    """
+def install(draft: Path, out: Path) -> None:
+    """Move a whole folder to its place; a corpus that is there goes when the new one stands."""
     place = out.resolve()
-    draft: Path | None = None
-    try:
-        draft = Path(mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-        yield draft
-        for file in draft.iterdir():
-            _sync(file)
-        _sync(draft)
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o777 & ~umask)
-        if place.exists():
-            old = Path(mkdtemp(prefix=f".{place.name}-old-", dir=place.parent))
-            place.rename(old / place.name)
-            draft.rename(place)
-            shutil.rmtree(old)
-        else:
-            draft.rename(place)
-        _sync(place.parent)
-    except OSError as error:
-        raise FabulaError(f"cannot write {out}: {error.strerror or error}.") from None
-    finally:
-        if draft is not None and draft.exists() and draft != place:
-            shutil.rmtree(draft, ignore_errors=True)
+    for file in draft.iterdir():
+        sync(file)
+    sync(draft)
+    umask = os.umask(0)
+    os.umask(umask)
+    draft.chmod(0o777 & ~umask)
+    if place.exists():
+        old = Path(mkdtemp(prefix=f".{place.name}-old-", dir=place.parent))
+        place.rename(old / place.name)
+        draft.rename(place)
+        shutil.rmtree(old)
+    else:
+        draft.rename(place)
+    sync(place.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file or folder written to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+# Columns of which many rows have the same value; to look for such in texts takes time for nothing.
+_REPEATED = ["source", "licence", "prompt_tag", "author", "outline.list.element.beat",
+             "passages.list.element.beat"]  # fmt: skip
 
 
 class SplitWriter:
@@ -85,7 +75,11 @@ class SplitWriter:
     def __init__(self, folder: Path) -> None:
         self._writers = {
             split: pq.ParquetWriter(
-                folder / f"{split}.parquet", CORPUS, compression="zstd", write_page_checksum=True
+                folder / f"{split}.parquet",
+                CORPUS,
+                compression="zstd",
+                write_page_checksum=True,
+                use_dictionary=_REPEATED,
             )
             for split in SPLITS
         }

@@ -2,24 +2,42 @@
 
 Of two stories alike the one stays that is held out, else the
 one whose source fixes a split (the gold stories among them), else the first.
+
+What is known of the stories stands in columns, some 560 bytes a story.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from fabula.corpus.alike import alike_pairs
+from fabula.corpus.fingerprint import PERMUTATIONS
 from fabula.corpus.schema import SPLITS
 from fabula.corpus.stages import Settings
 
-_RANK = {"test": 0, "valid": 1, "train": 2, None: 3}
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int8]
+
+# A split's rank: the strictest first; then what no source gave a split.
+RANKED = ("test", "valid", "train")
+UNFIXED = len(RANKED)
+REASONS = (
+    None,
+    "exact duplicate",
+    "near duplicate",
+    "prompt or text shared with a held-out story",
+)
+_EXACT, _NEAR, _SHARED = range(1, len(REASONS))
 
 
 @dataclass(slots=True)
 class Candidate:
-    """What deciding needs to know of a cleaned story."""
+    """What deciding needs to know of one cleaned story."""
 
     prompt_id: str
     digest: bytes
@@ -27,102 +45,165 @@ class Candidate:
     split: str | None
 
 
-@dataclass(slots=True)
-class Decision:
-    """Where a story goes, or why it falls and for which other story."""
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What deciding needs to know of `n` cleaned stories, in order.
 
-    split: str | None = None
-    reason: str | None = None
-    twin: int | None = None
+    Attributes:
+        prompt: the number of each one's prompt, shape [n].
+        digest: of the text, two numbers, shape [n, 2].
+        signature: MinHash, shape [n, PERMUTATIONS].
+        rank: of the split that its source gives it, `UNFIXED` for none, shape [n].
+    """
+
+    prompt: npt.NDArray[np.uint64]
+    digest: npt.NDArray[np.uint64]
+    signature: npt.NDArray[np.uint32]
+    rank: Codes
+
+    def __len__(self) -> int:
+        return len(self.prompt)
+
+    @classmethod
+    def of(cls, stories: Sequence[Candidate]) -> Candidates:
+        """Columns of single stories."""
+        return cls.joined(
+            [s.prompt_id for s in stories],
+            b"".join(s.digest for s in stories),
+            b"".join(s.signature for s in stories),
+            [s.split for s in stories],
+        )
+
+    @classmethod
+    def joined(
+        cls, prompts: Sequence[str], digests: bytes, signatures: bytes, splits: Sequence[str | None]
+    ) -> Candidates:
+        """Columns of prompts (16 hex digits), joined digests and signatures, and splits."""
+        return cls(
+            np.frombuffer(bytes.fromhex("".join(prompts)), dtype=">u8").astype(np.uint64),
+            np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 2),
+            np.frombuffer(signatures, dtype="<u4").reshape(-1, PERMUTATIONS),
+            np.array([RANKED.index(s) if s else UNFIXED for s in splits], dtype=np.int8),
+        )
+
+    @classmethod
+    def together(cls, parts: Sequence[Candidates]) -> Candidates:
+        """The stories of several batches."""
+        empty = cls.joined([], b"", b"", [])
+        return cls(
+            *(
+                np.concatenate([getattr(part, name) for part in (empty, *parts)])
+                for name in ("prompt", "digest", "signature", "rank")
+            )
+        )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Where `n` stories go, or why they fall and for which other story.
+
+    Attributes:
+        rank: of the split, `UNFIXED` where it falls, shape [n].
+        reason: number into REASONS, 0 where it stays, shape [n].
+        twin: the story that it falls for, -1 for none, shape [n].
+    """
+
+    rank: Codes
+    reason: Codes
+    twin: Ints
+
+    def split(self, story: int) -> str | None:
+        """Name of a story's split; None if it falls."""
+        rank = int(self.rank[story])
+        return None if rank == UNFIXED else RANKED[rank]
+
+
 class _Groups:
-    """Union-find over prompts."""
+    """Union-find over numbered prompts; the smallest number is the root, whatever the order."""
 
-    parent: dict[str, str] = field(default_factory=dict)
+    def __init__(self, size: int) -> None:
+        self.parent = list(range(size))
 
-    def find(self, key: str) -> str:
+    def find(self, key: int) -> int:
         root = key
-        while (above := self.parent.setdefault(root, root)) != root:
+        while (above := self.parent[root]) != root:
             root = above
         while self.parent[key] != root:
             self.parent[key], key = root, self.parent[key]
         return root
 
-    def join(self, one: str, other: str) -> None:
-        # The smaller name is the root, so that order does not matter.
+    def join(self, one: int, other: int) -> None:
         low, high = sorted((self.find(one), self.find(other)))
         self.parent[high] = low
 
+    def roots(self) -> Ints:
+        return np.array([self.find(key) for key in range(len(self.parent))], dtype=np.int64)
 
-def decide(candidates: list[Candidate], settings: Settings) -> list[Decision]:
-    """A decision for every story, in the order given."""
-    decisions = [Decision() for _ in candidates]
-    order = sorted(range(len(candidates)), key=lambda i: (_RANK[candidates[i].split], i))
-    first_of: dict[bytes, int] = {}
-    distinct: list[int] = []
-    for i in order:
-        first = first_of.setdefault(candidates[i].digest, i)
-        if first == i:
-            distinct.append(i)
-        else:
-            decisions[i] = Decision(reason="exact duplicate", twin=first)
-    groups = _Groups()
-    earlier = _earlier_alike([candidates[i].signature for i in distinct], settings.related)
-    for place, i in enumerate(distinct):
+
+def decide(stories: Candidates, settings: Settings) -> Decisions:
+    """A decision for every story."""
+    count = len(stories)
+    reason, twin = np.zeros(count, dtype=np.int8), np.full(count, -1, dtype=np.int64)
+    order = np.argsort(stories.rank, kind="stable")
+    # Of equal texts the first in that order stays.
+    _, first, inverse = np.unique(
+        stories.digest[order], axis=0, return_index=True, return_inverse=True
+    )
+    before = first[inverse.ravel()]
+    again = before != np.arange(count)
+    reason[order[again]], twin[order[again]] = _EXACT, order[before[again]]
+    distinct = order[~again]
+    names, prompt = np.unique(stories.prompt, return_inverse=True)
+    groups = _Groups(len(names))
+    for place, earlier in _earlier_alike(stories.signature[distinct], settings.related).items():
         # Places count in the order of the walk, so an earlier one has been decided.
-        like = [
-            (similarity, distinct[other])
-            for other, similarity in earlier.get(place, [])
-            if decisions[distinct[other]].reason is None
-        ]
-        likest, twin = max(like, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
+        story = int(distinct[place])
+        like = [(s, int(distinct[p])) for p, s in earlier if not reason[distinct[p]]]
+        likest, other = max(like, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
         if likest >= settings.near:
-            decisions[i] = Decision(reason="near duplicate", twin=twin)
+            reason[story], twin[story] = _NEAR, other
             continue
-        groups.find(candidates[i].prompt_id)
         for _, other in like:
-            groups.join(candidates[i].prompt_id, candidates[other].prompt_id)
-    _assign(candidates, decisions, order, groups, settings)
-    return decisions
+            groups.join(int(prompt[story]), int(prompt[other]))
+    rank = _assign(stories, reason, twin, order, groups.roots()[prompt], names, settings)
+    return Decisions(rank, reason, twin)
 
 
-def _earlier_alike(signatures: list[bytes], threshold: float) -> dict[int, list[tuple[int, float]]]:
-    """For each story, the earlier ones that are at least that much alike."""
+def _earlier_alike(
+    signatures: npt.NDArray[np.uint32], threshold: float
+) -> dict[int, list[tuple[int, float]]]:
+    """For each story that has any, the earlier ones that are at least that much alike."""
     found: dict[int, list[tuple[int, float]]] = {}
     first, second, similarity = alike_pairs(signatures, threshold)
-    for a, b, s in zip(first.tolist(), second.tolist(), similarity.tolist(), strict=True):
-        found.setdefault(b, []).append((a, s))
+    by_second = np.lexsort((first, second))
+    for n in by_second.tolist():
+        found.setdefault(int(second[n]), []).append((int(first[n]), float(similarity[n])))
     return found
 
 
 def _assign(
-    candidates: list[Candidate],
-    decisions: list[Decision],
-    order: Iterable[int],
-    groups: _Groups,
+    stories: Candidates,
+    reason: Codes,
+    twin: Ints,
+    order: Ints,
+    group: Ints,
+    names: npt.NDArray[np.uint64],
     settings: Settings,
-) -> None:
+) -> Codes:
     """Splits: the strictest that a group's sources fix, else by the group's hash."""
-    fixed: dict[str, tuple[str, int]] = {}
-    for i in order:
-        split = candidates[i].split
-        if decisions[i].reason is None and split is not None:
-            # Strictest first, by the order of the walk.
-            fixed.setdefault(groups.find(candidates[i].prompt_id), (split, i))
-    for i, one in enumerate(candidates):
-        if decisions[i].reason is not None:
-            continue
-        group = groups.find(one.prompt_id)
-        if group not in fixed:
-            decisions[i].split = split_of_group(group, settings)
-        elif one.split is not None and one.split != fixed[group][0]:
-            decisions[i] = Decision(
-                reason="prompt or text shared with a held-out story", twin=fixed[group][1]
-            )
-        else:
-            decisions[i].split = fixed[group][0]
+    walk = order[(reason[order] == 0) & (stories.rank[order] < UNFIXED)]
+    fixed, first = np.unique(group[walk], return_index=True)
+    rank_of = np.full(len(names), UNFIXED, dtype=np.int8)
+    rank_of[fixed] = stories.rank[walk[first]]
+    fixed_by = np.full(len(names), -1, dtype=np.int64)
+    fixed_by[fixed] = walk[first]
+    free = np.unique(group[(reason == 0) & (rank_of[group] == UNFIXED)])
+    rank_of[free] = [
+        RANKED.index(split_of_group(f"{int(name):016x}", settings)) for name in names[free]
+    ]
+    apart = (reason == 0) & (stories.rank < UNFIXED) & (stories.rank != rank_of[group])
+    reason[apart], twin[apart] = _SHARED, fixed_by[group[apart]]
+    return np.where(reason == 0, rank_of[group], UNFIXED).astype(np.int8)
 
 
 def split_of_group(group: str, settings: Settings) -> str:
@@ -134,26 +215,32 @@ def split_of_group(group: str, settings: Settings) -> str:
     return "valid" if share < settings.test + settings.valid else "train"
 
 
-def leaks(parts: dict[str, list[Candidate]], settings: Settings) -> dict[str, int]:
+def leaks(stories: Candidates, rank: Codes, settings: Settings) -> dict[str, int]:
     """What two splits share, counted anew from the finished corpus; all should be 0.
 
     Args:
-        parts: the stories of each split.
+        stories: all that were looked at.
+        rank: of the split that each is in, `UNFIXED` for none.
+        settings: as for `decide`.
 
     Returns:
         Numbers of stories of valid and test whose prompt, whole text or nearly whole text
         stands in another split too.
     """
-    found = {"prompts": 0, "texts": 0, "near duplicates": 0}
-    prompts: dict[str, str] = {}
-    digests: dict[bytes, str] = {}
-    homes: list[str] = []
-    for split in SPLITS:
-        for one in parts.get(split, []):
-            found["prompts"] += prompts.setdefault(one.prompt_id, split) != split
-            found["texts"] += digests.setdefault(one.digest, split) != split
-            homes.append(split)
-    signatures = [one.signature for split in SPLITS for one in parts.get(split, [])]
-    for place, like in _earlier_alike(signatures, settings.related).items():
-        found["near duplicates"] += any(homes[other] != homes[place] for other, _ in like)
-    return found
+    # Split by split, train first, as they stand in the corpus.
+    home = np.array([SPLITS.index(name) for name in RANKED] + [len(SPLITS)])[rank]
+    kept = np.flatnonzero(rank < UNFIXED)
+    kept = kept[np.argsort(home[kept], kind="stable")]
+    home = home[kept]
+
+    def elsewhere(keys: npt.NDArray[np.uint64]) -> int:
+        _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        return int((home[first[inverse.ravel()]] != home).sum())
+
+    first, second, _ = alike_pairs(stories.signature[kept], settings.related)
+    apart = np.unique(second[home[first] != home[second]])
+    return {
+        "prompts": elsewhere(stories.prompt[kept]),
+        "texts": elsewhere(stories.digest[kept]),
+        "near duplicates": len(apart),
+    }

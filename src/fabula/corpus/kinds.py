@@ -119,7 +119,10 @@ def open_source(
     name = _name(path, "sample" if kind == "sample" else None, taken)
     licences = licences or {}
     licence = licences.get(name) or licences.get("") or _licence(ours, kind, name)
-    return Source(kind, name, _files(kind, path), licence, _rows(kind, path, mapping or {}))
+    return Source(
+        kind, name, _files(kind, path), licence, _rows(kind, path, mapping or {}),
+        columns=mapping or {},
+    )  # fmt: skip
 
 
 def _licence(ours: bool, kind: str, name: str) -> str:

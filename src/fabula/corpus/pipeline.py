@@ -1,41 +1,44 @@
 """From sources to a corpus: clean, look at all of it once, finish, write.
 
-Everything streams in batches; what is held for the whole corpus is one fingerprint a story.
-The same sources and settings give the same bytes, whatever the number of processes.
+Everything streams in batches and is kept in shards (see draft.py), so that an interrupted run can
+go on; what is held for the whole corpus is one fingerprint a story. The same sources and settings
+give the same bytes, whatever runs them, however often they were interrupted.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from fabula.corpus.folder import SplitWriter, check_place, new_folder
-from fabula.corpus.groups import Candidate, Decision, decide, leaks
-from fabula.corpus.manifest import make_manifest, manifest_text
-from fabula.corpus.parallel import Workers
+from fabula.corpus.draft import GO_ON, Draft, describe_sources
+from fabula.corpus.folder import SplitWriter, check_place, install
+from fabula.corpus.groups import RANKED, REASONS, UNFIXED, decide, leaks
+from fabula.corpus.ledger import Ledger
+from fabula.corpus.manifest import FORMAT, make_manifest, manifest_text
 from fabula.corpus.report import write_report
-from fabula.corpus.schema import CLEAN, SPLITS
+from fabula.corpus.runners import LocalRunner, Runner
+from fabula.corpus.schema import CLEAN, CORPUS, FINISHED, SPLITS
 from fabula.corpus.source import Source
 from fabula.corpus.stages import Settings, clean_batch, finish_batch
 from fabula.corpus.tally import SourceTally
-from fabula.errors import FabulaError
+from fabula.errors import Broken, FabulaError
 
 MAX_FAULTY = 0.1
+SHARD_BATCHES = 8
+"""A shard is so many batches of `source.BATCH_ROWS` stories."""
+CLEANED, DONE = "cleaned", "finished"
 Progress = Callable[[str, int, int | None], None]
 """Told after each batch: the step, stories done, and stories in all if known."""
-
-
-@dataclass(slots=True)
-class _Stories:
-    """What is remembered of each story between the two passes, in order."""
-
-    candidates: list[Candidate]
-    origins: list[str]
-    sources: list[str]
 
 
 def prepare(
@@ -44,7 +47,8 @@ def prepare(
     settings: Settings,
     *,
     force: bool = False,
-    workers: int = 1,
+    resume: bool = False,
+    runner: Runner | None = None,
     progress: Progress = lambda step, done, total: None,
 ) -> dict[str, Any]:
     """Prepare a corpus and return its manifest.
@@ -53,39 +57,83 @@ def prepare(
         sources: what to read, in order.
         out: the folder to make.
         settings: what to make of it.
-        force: replace a corpus that is there.
-        workers: processes.
+        force: replace a corpus, or an interrupted run, that is there.
+        resume: go on with an interrupted run, if one is there.
+        runner: what runs the stages; this process if None.
         progress: told how far things are.
 
     Raises:
-        FabulaError: a source cannot be read or is mostly faulty, nothing is left, or `out`
-            cannot be written. Then nothing is left behind.
+        FabulaError: a source cannot be read or is mostly faulty, or nothing is left of it: then
+            nothing is left behind. Or another run is there.
+        Broken: a worker died, or `out` cannot be written: the run can be gone on with.
+        KeyboardInterrupt: and so it can after this.
     """
     if not (settings.valid >= 0 <= settings.test and settings.valid + settings.test < 1):
         raise FabulaError("--valid and --test are shares of the stories; together less than 1.")
     check_place(out, force)
-    tallies = {source.name: SourceTally() for source in sources}
-    with new_folder(out) as folder, Workers(workers) as pool:
-        spool = folder / "cleaned.arrow"
-        stories = _clean(sources, spool, settings, pool, tallies, progress)
-        progress("compare", 0, len(stories.candidates))
-        decisions = decide(stories.candidates, settings)
-        for i, decision in enumerate(decisions):
-            if decision.reason is not None:
-                tallies[stories.sources[i]].drop(decision.reason, stories.origins[i])
-        kept = _finish(spool, folder, decisions, settings, pool, tallies, progress)
-        spool.unlink()
-        if not any(kept.values()):
-            raise FabulaError(f"No story is left of {_read(tallies)} read: {_why(tallies)}.")
-        leaked = leaks({s: [stories.candidates[i] for i in kept[s]] for s in SPLITS}, settings)
-        manifest = make_manifest(sources, settings, tallies, leaked)
-        (folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
-        write_report(folder)
+    draft = Draft(out)
+    try:
+        draft.open(_state(sources, settings), resume=resume, force=force)
+        with draft.locked(), _removed_if_at_fault(draft), runner or LocalRunner(1) as running:
+            return _prepare(sources, draft, settings, running, progress)
+    except OSError as error:
+        kept = f"; what is done is kept: {GO_ON}" if draft.folder.exists() else ""
+        raise Broken(f"cannot write {out}: {error.strerror or error}{kept}.") from None
+    except Broken as error:
+        raise Broken(f"{str(error).rstrip('.')}. What is done is kept: {GO_ON}.") from None
+    except KeyboardInterrupt:
+        kept = f"what is done is kept: {GO_ON}" if draft.folder.exists() else ""
+        raise KeyboardInterrupt(kept) from None
+
+
+def _state(sources: list[Source], settings: Settings) -> dict[str, Any]:
+    versions = {name: importlib.metadata.version(name) for name in ("fabula", "pyarrow", "ftfy")}
+    return {
+        "format": FORMAT,
+        "versions": versions,
+        "settings": asdict(settings),
+        "sources": describe_sources(sources),
+    }
+
+
+@contextmanager
+def _removed_if_at_fault(draft: Draft) -> Iterator[None]:
+    """Keep what is done where the run can go on; leave nothing where the input is at fault."""
+    try:
+        yield
+    except (OSError, Broken, KeyboardInterrupt):
+        raise
+    except BaseException:
+        draft.remove()
+        raise
+
+
+def _prepare(
+    sources: list[Source], draft: Draft, settings: Settings, runner: Runner, progress: Progress
+) -> dict[str, Any]:
+    _clean(sources, draft, settings, runner, progress)
+    shards = draft.whole(CLEANED)
+    ledger = Ledger.of(batch for n in range(shards) for batch in draft.read(CLEANED, n))
+    _refuse_the_faulty(sources, ledger.tallies)
+    progress("compare", 0, len(ledger.candidates))
+    decisions = decide(ledger.candidates, settings)
+    ledger.drop(decisions, REASONS)
+    total = int((decisions.rank < UNFIXED).sum())
+    if not total:
+        raise FabulaError(f"No story is left of {ledger.read} read: {_why(ledger.tallies)}.")
+    _finish(draft, shards, ledger.rows_of(decisions), settings, runner, progress)
+    folder = draft.folder / "corpus"
+    folder.mkdir(exist_ok=True)
+    _merge(draft, shards, folder, ledger.tallies, total, progress)
+    manifest = make_manifest(
+        sources, settings, {s.name: ledger.tally(s.name) for s in sources},
+        leaks(ledger.candidates, decisions.rank, settings),
+    )  # fmt: skip
+    (folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
+    write_report(folder)
+    install(folder, draft.out)
+    draft.remove()
     return manifest
-
-
-def _read(tallies: dict[str, SourceTally]) -> int:
-    return sum(t.read for t in tallies.values())
 
 
 def _why(tallies: dict[str, SourceTally]) -> str:
@@ -98,103 +146,152 @@ def _why(tallies: dict[str, SourceTally]) -> str:
 
 
 def _clean(
-    sources: list[Source],
-    spool: Path,
-    settings: Settings,
-    pool: Workers,
-    tallies: dict[str, SourceTally],
-    progress: Progress,
-) -> _Stories:
-    """First pass: every source cleaned into the spool, fingerprints kept."""
-    stories = _Stories([], [], [])
-    seen: set[str] = set()
-    total = sum(source.size for source in sources)
-    done, before = 0, 0
-    with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, CLEAN) as writer:
-        for source in sources:
-            tally = tallies[source.name]
-            for batch in pool.map(clean_batch, source.batches(), settings):
-                good = _remember(batch, tally, stories, seen)
-                if good.num_rows:
-                    writer.write_batch(good)
-                done += batch.num_rows
-                share = (before + source.share * source.size) / total
-                progress("clean", done, round(done / share) if share > 0.01 else None)
-            if tally.faulty > 3 and tally.faulty > MAX_FAULTY * tally.read:
-                raise FabulaError(
-                    f"{tally.faulty:,} of the {tally.read:,} rows of {source.files[0]} cannot be "
-                    f"used ({tally.first_drop()}); mend the file, or name its kind and columns."
-                )
-            before += source.size
-        progress("clean", done, done)
-    return stories
+    sources: list[Source], draft: Draft, settings: Settings, runner: Runner, progress: Progress
+) -> None:
+    """First pass: every source cleaned into shards; those that are there are passed over."""
+    number = draft.whole(CLEANED)
+    there = [batch.num_rows for n in range(number) for batch in draft.read(CLEANED, n)]
+    watch = _Watch(sources, progress)
+    pending: list[pa.RecordBatch] = []
+    batches = (batch for source in sources for batch in watch.batches(source))
+    for rows, batch in zip(there, islice(batches, len(there)), strict=True):
+        if rows != batch.num_rows:
+            raise FabulaError(f"{draft.folder} cannot be gone on with: a source reads otherwise.")
+        watch.cleaned(batch.num_rows)
+    for batch in runner.map(clean_batch, batches, settings):
+        watch.cleaned(batch.num_rows)
+        pending.append(batch)
+        if len(pending) == SHARD_BATCHES:
+            draft.write(CLEANED, number, pending, CLEAN)
+            number, pending = number + 1, []
+    if pending:
+        draft.write(CLEANED, number, pending, CLEAN)
+    watch.finish()
 
 
-def _remember(
-    batch: pa.RecordBatch, tally: SourceTally, stories: _Stories, seen: set[str]
-) -> pa.RecordBatch:
-    """Count a cleaned batch and return the rows that go on."""
-    rows = batch.drop_columns(["text", "gold"]).to_pylist()
-    keep = []
-    for row in rows:
-        tally.read += 1
-        tally.faulty += row["faulty"]
-        tally.trims.update(row["trims"])
-        reason = row["reason"]
-        if reason is None and row["id"] in seen:
-            reason = "duplicate id"
-        keep.append(reason is None)
-        if reason is not None:
-            tally.drop(reason, row["origin"])
-            continue
-        seen.add(row["id"])
-        stories.origins.append(row["origin"])
-        stories.sources.append(row["source"])
-        stories.candidates.append(
-            Candidate(row["prompt_id"], row["digest"], row["signature"], row["split"])
-        )
-    return batch.filter(pa.array(keep))
+class _Watch:
+    """Sees how far the sources are."""
+
+    def __init__(self, sources: list[Source], progress: Progress) -> None:
+        self._progress = progress
+        self._total = sum(source.size for source in sources)
+        self._before, self._done, self._read = 0.0, 0, 0
+        self._share = 0.0
+
+    def batches(self, source: Source) -> Iterator[pa.RecordBatch]:
+        """The batches of a source as they are read."""
+        for batch in source.batches():
+            self._read += batch.num_rows
+            self._share = (self._before + source.share * source.size) / max(1, self._total)
+            yield batch
+        self._before += source.size
+
+    def cleaned(self, rows: int) -> None:
+        """A batch is done."""
+        self._done += rows
+        total = round(self._read / self._share) if self._share > 0.01 else None
+        self._progress("clean", self._done, total)
+
+    def finish(self) -> None:
+        """All is read."""
+        self._progress("clean", self._done, self._done)
+
+
+def _refuse_the_faulty(sources: list[Source], tallies: dict[str, SourceTally]) -> None:
+    """Raise FabulaError where more than `MAX_FAULTY` of a source cannot be used."""
+    for source in sources:
+        tally = tallies.get(source.name, SourceTally())
+        if tally.faulty > 3 and tally.faulty > MAX_FAULTY * tally.read:
+            raise FabulaError(
+                f"{tally.faulty:,} of the {tally.read:,} rows of {source.files[0]} cannot be "
+                f"used ({tally.first_drop()}); mend the file, or name its kind and columns."
+            )
 
 
 def _finish(
-    spool: Path,
-    folder: Path,
-    decisions: list[Decision],
+    draft: Draft,
+    shards: int,
+    rank: npt.NDArray[np.int8],
     settings: Settings,
-    pool: Workers,
-    tallies: dict[str, SourceTally],
+    runner: Runner,
     progress: Progress,
-) -> dict[str, list[int]]:
-    """Second pass: the rows that stay become documents; returns each split's stories."""
-    kept: dict[str, list[int]] = {split: [] for split in SPLITS}
-    total = sum(d.reason is None for d in decisions)
-    done = 0
+) -> None:
+    """Second pass: the rows that stay become documents, shard by shard.
+
+    Args:
+        draft: where the shards lie.
+        shards: how many were cleaned.
+        rank: of the split of every row read, `UNFIXED` where it falls.
+        settings: for `finish_batch`.
+        runner: what runs it.
+        progress: told how far it is.
+    """
+    begin = draft.whole(DONE)
+    total, row, sizes = int((rank < UNFIXED).sum()), 0, []
+    for shard in range(shards):
+        sizes.append(sum(batch.num_rows for batch in draft.read(CLEANED, shard)))
+    starts = np.cumsum([0, *sizes]).tolist()
+    row = starts[begin]
+    done = int((rank[:row] < UNFIXED).sum())
+    # How many batches each shard sends, so that what comes back can be told apart.
+    sent: list[int] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal row
+        for shard in range(begin, shards):
+            sent.append(0)
+            for batch in draft.read(CLEANED, shard):
+                here = rank[row : row + batch.num_rows]
+                row += batch.num_rows
+                rows = np.flatnonzero(here < UNFIXED)
+                if len(rows):
+                    sent[-1] += 1
+                    yield _with_split(batch.take(pa.array(rows)), here[rows])
+
+    progress("tag", done, total)
+    ready: list[pa.RecordBatch] = []
+    number = begin
+    for batch in runner.map(finish_batch, batches(), settings):
+        # A shard is whole when the next one has begun to be sent, or all are.
+        while number - begin + 1 < len(sent) and len(ready) == sent[number - begin]:
+            draft.write(DONE, number, ready, FINISHED)
+            number, ready = number + 1, []
+        ready.append(batch)
+        done += pc.sum(pc.equal(batch["part"], 1)).as_py() or 0
+        progress("tag", done, total)
+    for shard in range(number, shards):
+        draft.write(DONE, shard, ready if shard == number else [], FINISHED)
+    progress("tag", total, total)
+
+
+def _with_split(batch: pa.RecordBatch, rank: npt.NDArray[np.int8]) -> pa.RecordBatch:
+    """The batch with the split that was decided on for each row."""
+    names = pa.array([RANKED[r] for r in rank.tolist()], pa.string())
+    place = batch.schema.get_field_index("split")
+    columns = batch.columns
+    columns[place] = names
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+def _merge(
+    draft: Draft,
+    shards: int,
+    folder: Path,
+    tallies: dict[str, SourceTally],
+    total: int,
+    progress: Progress,
+) -> None:
+    """The finished shards, split by split, into the corpus's three files."""
     writer = SplitWriter(folder)
-    with pa.memory_map(str(spool)) as file:
-        reader = pa.ipc.open_file(file)
-        plan: list[tuple[str, list[int]]] = []
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            start = 0
-            for number in range(reader.num_record_batches):
-                batch = reader.get_batch(number)
-                here = decisions[start : start + batch.num_rows]
-                for split in SPLITS:
-                    rows = [i for i, d in enumerate(here) if d.split == split]
-                    if rows:
-                        plan.append((split, [start + i for i in rows]))
-                        yield batch.take(pa.array(rows))
-                start += batch.num_rows
-
-        for number, batch in enumerate(pool.map(finish_batch, batches(), settings)):
-            split, rows = plan[number]
-            _count_documents(batch, split, tallies)
-            kept[split] += rows
-            writer.write(split, batch)
-            done += len(rows)
-            progress("tag", done, total)
+    for shard in range(shards):
+        for batch in draft.read(DONE, shard):
+            for split in SPLITS:
+                rows = batch.filter(pc.equal(batch["split"], split))
+                if rows.num_rows:
+                    _count_documents(rows, split, tallies)
+                    writer.write(split, rows.select(CORPUS.names))
+        progress("write", sum(tally.kept for tally in tallies.values()), total)
     writer.close()
-    return kept
 
 
 def _count_documents(batch: pa.RecordBatch, split: str, tallies: dict[str, SourceTally]) -> None:

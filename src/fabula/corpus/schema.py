@@ -1,8 +1,8 @@
 """The corpus on disk: its columns, and how others read them back.
 
 Three shapes of Arrow batch flow through this room: `RAW` (a source's rows as they came),
-`CLEAN` (the same rows cleaned, or with the reason why they fall) and `CORPUS` (what lies in
-train, valid and test.parquet).
+`CLEAN` (the same rows cleaned, or with the reason why they fall) and `FINISHED` (rows of
+`CORPUS`, which is what lies in train, valid and test.parquet, with their split).
 """
 
 from __future__ import annotations
@@ -80,6 +80,9 @@ CORPUS = pa.schema(
         ("completion", pa.string()),
     ]
 )
+
+FINISHED = pa.schema([*CORPUS, ("split", pa.string())])
+"""`CORPUS` rows on their way to the file of their split."""
 
 
 def load_corpus(path: Path | str, split: str) -> pa.Table:

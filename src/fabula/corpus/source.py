@@ -44,6 +44,7 @@ class Source:
         licence: what the source may be used for.
         rows: makes the rows anew on each call; raises FabulaError where the file is at fault.
         share: how much of it was read so far, 0 to 1.
+        columns: role -> column, where a table's were named.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Source:
     licence: str
     rows: Callable[[], Iterator[Row]] = field(repr=False)
     share: float = 0.0
+    columns: dict[str, str] = field(default_factory=dict)
 
     @property
     def research_only(self) -> bool:

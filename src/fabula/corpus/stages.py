@@ -2,7 +2,7 @@
 
 `clean_batch` takes `RAW` to `CLEAN`: cleaning, the prompt's tag, fingerprints. Then the whole
 corpus is looked at once (duplicates, splits; see groups.py). `finish_batch` takes the rows that
-stay to `CORPUS`: brief, beats, parts, and the one text format. Neither knows of files, so that
+stay to `FINISHED`: brief, beats, parts, and the one text format. Neither knows of files, so that
 they can run in any number of processes, or elsewhere.
 """
 
@@ -18,7 +18,7 @@ from fabula.corpus.fingerprint import digest, normalise, prompt_id, signature
 from fabula.corpus.layouts import gold_story
 from fabula.corpus.parts import Part, parts_of
 from fabula.corpus.prompts import OFF_TOPIC, clean_prompt, clean_title
-from fabula.corpus.schema import CLEAN, CORPUS
+from fabula.corpus.schema import CLEAN, FINISHED
 from fabula.corpus.sentences import have_five_sentences
 from fabula.corpus.tagging import MIN_CONFIDENCE, brief_json, complete
 from fabula.reading import read_fields
@@ -99,7 +99,7 @@ class _Draft:
 
 
 def finish_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
-    """`CLEAN` rows that stay to rows of `CORPUS`: one a document, so perhaps several a story."""
+    """`CLEAN` rows that stay to rows of `FINISHED`: one a document, so perhaps several a story."""
     rows = batch.to_pylist()
     parts = iter(parts_of([row["text"] for row in rows if row["gold"] is None], settings.max_words))
     drafts: list[_Draft] = []
@@ -114,7 +114,7 @@ def finish_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     fields = iter(read_fields(unread, min_confidence=settings.min_confidence))
     return pa.RecordBatch.from_pylist(
         [_gold(d) if d.part is None else _read(d, d.part, next(fields)) for d in drafts],
-        schema=CORPUS,
+        schema=FINISHED,
     )
 
 
@@ -140,7 +140,7 @@ def _read(draft: _Draft, part: Part, fields: dict[str, Any]) -> dict[str, Any]:
     return _document(draft, brief, part.outline, part.passages, part.words, part.number, part.total)
 
 
-_KEPT = ("source", "licence", "prompt_id", "prompt_tag", "title", "author")
+_KEPT = ("source", "licence", "prompt_id", "prompt_tag", "title", "author", "split")
 
 
 def _document(

@@ -1,0 +1,134 @@
+"""What runs the stages: order kept, deaths told, a cluster's bytes the same as this machine's."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from made_stories import story
+
+from conftest import Files, Preparer
+from fabula.corpus.runners import LocalRunner, open_runner
+from fabula.corpus.runners.cluster import RayRunner
+from fabula.corpus.stages import Settings
+from fabula.errors import Broken, FabulaError
+
+# Ray's own, of which it knows.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+
+
+def batches(count: int) -> Iterator[pa.RecordBatch]:
+    for n in range(count):
+        yield pa.RecordBatch.from_pydict(
+            {"n": [n] * (n % 3)}, schema=pa.schema([("n", pa.int64())])
+        )
+
+
+def numbers(found: Iterator[pa.RecordBatch]) -> list[int]:
+    return [batch["n"][0].as_py() for batch in found]
+
+
+def slow_at_first(batch: pa.RecordBatch, _: Settings) -> pa.RecordBatch:
+    time.sleep(0.3 if batch["n"][0].as_py() == 1 else 0)
+    return batch
+
+
+def die_at_seven(batch: pa.RecordBatch, _: Settings) -> pa.RecordBatch:
+    if batch["n"][0].as_py() == 7:
+        os._exit(9)
+    return batch
+
+
+def refuse(batch: pa.RecordBatch, _: Settings) -> pa.RecordBatch:
+    raise FabulaError("no such luck")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_order_is_kept_and_empty_batches_are_passed_over(workers: int) -> None:
+    with LocalRunner(workers) as runner:
+        found = numbers(runner.map(slow_at_first, batches(12), Settings()))
+    assert found == [1, 2, 4, 5, 7, 8, 10, 11]
+
+
+def test_a_killed_worker_is_a_sentence() -> None:
+    with LocalRunner(2) as runner, pytest.raises(Broken, match="worker process died"):
+        list(runner.map(die_at_seven, batches(12), Settings()))
+
+
+def test_a_workers_refusal_comes_through() -> None:
+    with LocalRunner(2) as runner, pytest.raises(FabulaError, match="no such luck"):
+        list(runner.map(refuse, batches(12), Settings()))
+
+
+def test_workers_have_one_thread_each() -> None:
+    before = dict(os.environ)
+    with LocalRunner(2) as runner:
+        (found, *_) = runner.map(threads, batches(3), Settings())
+    assert found["n"].to_pylist() == [1, 1]
+    assert dict(os.environ) == before
+
+
+def threads(batch: pa.RecordBatch, _: Settings) -> pa.RecordBatch:
+    counts = [int(os.environ["OMP_NUM_THREADS"]), pa.cpu_count()]
+    return pa.RecordBatch.from_pydict({"n": counts})
+
+
+def test_an_unknown_engine_is_a_sentence() -> None:
+    with pytest.raises(FabulaError, match="--engine is 'spark'; it is one of: local, ray"):
+        open_runner("spark", 1)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes on this machine, one processor each."""
+    from ray.cluster_utils import Cluster
+
+    store = {"num_cpus": 1, "object_store_memory": 100_000_000}
+    nodes = Cluster(initialize_head=True, head_node_args={**store, "include_dashboard": False})
+    nodes.add_node(**store)
+    nodes.wait_for_nodes()
+    yield nodes
+    nodes.shutdown()
+
+
+def test_a_cluster_gives_the_same_bytes(
+    cluster: Any, prep: Preparer, tmp_path: Path, jsonl: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fabula.corpus.runners import cluster as module
+
+    # Several windows, the last of them short.
+    monkeypatch.setattr(module, "WINDOW", 2)
+    source = jsonl([{"prompt": f"P {n}", "story": story(n, 18 + n % 60)} for n in range(1_200)])
+    prep(source, out="here", max_words=300)
+    prep(source, out="there", max_words=300, runner=RayRunner(cluster.address))
+    assert contents(tmp_path / "here") == contents(tmp_path / "there")
+
+
+def test_a_clusters_deaths_and_refusals_are_sentences(cluster: Any) -> None:
+    from ray import cloudpickle
+
+    # These stages are the tests' own, which the nodes do not have.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    with RayRunner(cluster.address) as runner:
+        with pytest.raises(FabulaError, match="no such luck"):
+            list(runner.map(refuse, batches(3), Settings()))
+        with pytest.raises(Broken, match="Ray cluster broke off"):
+            list(runner.map(die_at_seven, batches(9), Settings()))
+
+
+def test_no_cluster_is_a_sentence() -> None:
+    with (
+        pytest.raises(FabulaError, match=r"no Ray cluster at 127\.0\.0\.1:1 "),
+        RayRunner("127.0.0.1:1"),
+    ):
+        pass
