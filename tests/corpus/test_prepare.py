@@ -163,7 +163,9 @@ def test_a_place_that_is_taken(prep: Preparer, tmp_path: Path, mixed: list[Path]
 
 def test_others_read_it(prep: Preparer, tmp_path: Path, mixed: list[Path]) -> None:
     import datasets
+    import duckdb
     import pandas as pd
+    import polars as pl
 
     prep(*mixed, valid=0.1, test=0.1)
     names = ("train", "valid", "test")
@@ -172,10 +174,48 @@ def test_others_read_it(prep: Preparer, tmp_path: Path, mixed: list[Path]) -> No
     for split in names:
         table = load_corpus(tmp_path / "out", split)
         assert loaded[split].num_rows == table.num_rows == len(pd.read_parquet(files[split]))
+        frame = pl.read_parquet(files[split])
+        assert frame["id"].to_list() == table["id"].to_pylist()
+        assert frame["outline"][0][0]["beat"] == "exposition"
+        found = duckdb.sql(
+            f"select count(*), sum(words), min(len(passages)) from '{files[split]}'"
+        ).fetchone()
+        assert found is not None
+        assert found[:2] == (table.num_rows, sum(table["words"].to_pylist()))
+        assert found[2] >= 1
         # TRL's prompt-completion form.
         assert isinstance(loaded[split][0]["prompt"], str)
         assert isinstance(loaded[split][0]["completion"], str)
         assert loaded[split][0]["outline"][0]["beat"] == "exposition"
+
+
+def test_plain_trl_trains_on_it(
+    prep: Preparer, tmp_path: Path, mixed: list[Path], tiny_model: Path
+) -> None:
+    """Nothing of Fabula between the corpus and the trainer."""
+    import datasets
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    prep(*mixed, max_words=200)
+    train = datasets.load_dataset(
+        "parquet", data_files=str(tmp_path / "out" / "train.parquet"), split="train",
+        cache_dir=str(tmp_path / "cache"),
+    ).select_columns(["prompt", "completion"])  # fmt: skip
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(tiny_model),
+        processing_class=AutoTokenizer.from_pretrained(tiny_model),
+        train_dataset=train,
+        args=SFTConfig(
+            output_dir=str(tmp_path / "run"), max_steps=8, per_device_train_batch_size=4,
+            max_length=256, learning_rate=1e-2, logging_steps=1, report_to=[], use_cpu=True,
+            save_strategy="no", gradient_checkpointing=False, bf16=False,
+        ),
+    )  # fmt: skip
+    trainer.train()
+    losses = [step["loss"] for step in trainer.state.log_history if "loss" in step]
+    assert len(losses) == 8
+    assert losses[-1] < losses[0] - 0.1
 
 
 # The command line.
