@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 
 FREYTAG_CUTS = (0.169, 0.405, 0.632, 0.796)
 MAX_SUMMARY_WORDS = 24
+MAX_SUMMARY = 400
+"""Characters; there are "words" that fill a page."""
 
 # How a sentence opens says how likely it opens a beat. The weights are log-odds over the sample
 # corpus's training stories (12,008 sentences, of which 1,800 open a later beat).
@@ -192,8 +194,11 @@ def shorten(sentence: str, inside_speech: bool = False) -> str:
         sentence: as it stands in the text.
         inside_speech: quotation marks were open before it, so a single one closes.
     """
-    sentence = " ".join(sentence.split())
-    words = sentence.split(" ")
+    words = sentence.split()
+    sentence = " ".join(words)
+    if len(sentence) > MAX_SUMMARY:
+        sentence = sentence[:MAX_SUMMARY].rstrip()
+        words = sentence.split(" ")
     if len(words) > MAX_SUMMARY_WORDS:
         head = " ".join(words[:MAX_SUMMARY_WORDS])
         clauses = [m.start() for m in _CLAUSE.finditer(head) if head.count(" ", 0, m.start()) > 3]

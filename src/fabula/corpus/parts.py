@@ -90,7 +90,8 @@ def parts_of(texts: Sequence[str], max_words: int) -> list[list[Part]]:
         size = int(sizes[number].sum())
         mine = slice(begin, begin + size)
         passages = [
-            Passage(beat=name, text=found.string(text, a, b))
+            # Nothing of it can be at fault, and checking takes as long as all the cutting.
+            Passage.model_construct(beat=name, text=found.string(text, a, b))
             for name, a, b in zip(
                 beat_names(sizes[number].tolist()), start[mine], end[mine], strict=True
             )
@@ -126,8 +127,10 @@ def _parts(
         Part(
             number=number,
             total=len(groups),
-            outline=Outline(
-                beats=[Beat(beat=passages[i].beat, summary=summaries[i]) for i in group]
+            outline=Outline.model_construct(
+                beats=[
+                    Beat.model_construct(beat=passages[i].beat, summary=summaries[i]) for i in group
+                ]
             ),
             passages=[passages[i] for i in group],
             so_far=_so_far(summaries[: group[0]]),

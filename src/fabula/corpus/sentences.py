@@ -91,14 +91,14 @@ class Sentences:
     quotes: Bools
     _kinds: npt.NDArray[np.uint8]
     _codes: npt.NDArray[np.uint32]
-    _word_starts: Ints
+    _word_starts: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.text)
 
     def words(self, start: Ints, end: Ints) -> Ints:
         """Words (runs of what is no space) that begin between two places of the batch."""
-        return self._word_starts[end] - self._word_starts[start]
+        return (self._word_starts[end] - self._word_starts[start]).astype(np.int64)
 
     def string(self, text: int, start: int, end: int) -> str:
         """What stands between two places of the batch, both in one text."""
@@ -134,61 +134,80 @@ def find_sentences(texts: Sequence[str]) -> Sentences:
     sizes = np.array([len(text) for text in texts], dtype=np.int64)
     finish = np.cumsum(sizes + 1) - 1  # the mark after each text
     base = finish - sizes
-    mark = np.zeros(len(kinds), dtype=bool)
-    mark[finish] = True
-    place = np.arange(len(kinds))
     space = kinds & _SPACE != 0
-    first_of_run = np.flatnonzero(space & ~np.append(False, space[:-1]))
-    after_run = np.flatnonzero(space & ~np.append(space[1:], False)) + 1
-    lines = np.cumsum(np.append(0, kinds & _NEWLINE != 0))
-    quotes = np.cumsum(np.append(0, kinds & _QUOTE != 0))
-    breaks = lines[after_run] > lines[first_of_run]
+    # Runs of white space: only there a sentence can end.
+    turns = np.flatnonzero(space[1:] != space[:-1]) + 1
+    turns = np.append(0, turns) if space[:1].any() else turns
+    opens_run, after_run = turns[::2], turns[1::2]
+    lines = _count(kinds & _NEWLINE != 0)
+    breaks = lines[after_run] > lines[opens_run]
     # Back over what closes to the stop; on over what opens to the capital.
-    back = np.maximum.accumulate(np.where(kinds & _CLOSES == 0, place, -1))
-    stop = back[np.maximum(first_of_run - 1, 0)]
-    on = np.minimum.accumulate(np.where(kinds & _OPENS == 0, place, len(kinds))[::-1])[::-1]
-    ends = (
-        (first_of_run > 0)
-        & (stop >= 0)
-        & (kinds[np.maximum(stop, 0)] & _STOP != 0)
-        & (kinds[on[after_run]] & _BEGINS != 0)
-    )
-    for run in np.flatnonzero(ends & _short_word_before(kinds, stop, place)).tolist():
-        at = int(first_of_run[run])
+    stop = _step(kinds, opens_run - 1, _CLOSES, -1)
+    capital = _step(kinds, after_run, _OPENS, 1)
+    ends = (kinds[stop] & _STOP != 0) & (kinds[capital] & _BEGINS != 0) & (opens_run > 0)
+    sure = np.flatnonzero(ends)
+    for run in sure[_short_word_before(kinds, stop[sure])].tolist():
+        at = int(opens_run[run])
         if _ABBREVIATION.search(joined, max(0, at - 6), at):
             ends[run] = breaks[run] = False
     cut = np.flatnonzero(ends | breaks)
-    cut_text = np.searchsorted(finish, first_of_run[cut])
     # Every text begins a sentence, and every cut.
     start = np.concatenate([base, after_run[cut]])
-    text = np.concatenate([np.arange(len(texts)), cut_text])
+    text = np.concatenate([np.arange(len(texts)), np.searchsorted(finish, opens_run[cut])])
     opens = np.concatenate([np.ones(len(texts), dtype=bool), breaks[cut]])
     order = np.lexsort((start, text))
+    # A text's last sentence ends where its last white space begins, if it ends in such.
+    last = np.searchsorted(after_run, finish)
+    trailing = np.append(after_run, -1)[last] == finish
+    final = np.where(trailing, np.append(opens_run, -1)[last], finish)
     start, text, opens = start[order], text[order], opens[order]
-    solid = np.maximum.accumulate(np.where(space | mark, -1, place))
-    following = np.append(start[1:], len(kinds))
-    last = np.minimum(following, finish[text]) - 1
-    end = np.where(last >= start, solid[np.maximum(last, 0)] + 1, start)
+    end = np.empty(len(start), dtype=np.int64)
+    is_last = np.append(text[1:] != text[:-1], True)[: len(text)]
+    end[~is_last] = opens_run[cut]
+    end[is_last] = final[text[is_last]]
     # A paragraph that holds nothing hands its beginning on to the next one.
     keep = end > start
     paragraph = np.maximum.accumulate(np.where(opens, np.arange(len(start)), 0))
     head = start[paragraph]
     start, end, text, opens, head = (x[keep] for x in (start, end, text, opens, head))
-    fresh = np.append(True, head[1:] != head[:-1]) if len(head) else opens
-    blank = space | mark
-    begins = ~blank & np.append(True, blank[:-1])
+    fresh: Bools = np.append(True, head[1:] != head[:-1])[: len(head)]
+    quotes = _count(kinds & _QUOTE != 0)
+    blank = space
+    blank[finish] = True
+    begins = ~blank
+    begins[1:] &= blank[:-1]
     return Sentences(
         list(texts), base, np.searchsorted(text, np.arange(len(texts) + 1)), text, start, end,
-        opens | fresh, (quotes[start] - quotes[head]) % 2 == 1, quotes[end] > quotes[start],
-        kinds, codes, np.cumsum(np.append(0, begins)),
+        np.logical_or(opens, fresh), (quotes[start] - quotes[head]) % 2 == 1, quotes[end] > quotes[start],
+        kinds, codes, _count(begins),
     )  # fmt: skip
 
 
-def _short_word_before(kinds: npt.NDArray[np.uint8], stop: Ints, place: Ints) -> Bools:
+def _count(which: Bools) -> npt.NDArray[np.int32]:
+    """How many of the characters before each place are such, shape [characters + 1]."""
+    result = np.zeros(len(which) + 1, dtype=np.int32)
+    np.cumsum(which, dtype=np.int32, out=result[1:])
+    return result
+
+
+def _step(kinds: npt.NDArray[np.uint8], places: Ints, kind: int, by: int) -> Ints:
+    """Each place moved over the characters of a kind, one way or the other."""
+    places = np.maximum(places, 0)
+    going = np.flatnonzero(kinds[places] & kind != 0)
+    while len(going):
+        places[going] += by
+        going = going[(places[going] >= 0) & (kinds[places[going]] & kind != 0)]
+    return np.maximum(places, 0)
+
+
+def _short_word_before(kinds: npt.NDArray[np.uint8], stop: Ints) -> Bools:
     """Whether the word before each stop is short enough for an abbreviation."""
-    gap = np.maximum.accumulate(np.where(kinds & _LETTER == 0, place, -1))
-    before = np.maximum(stop - 1, 0)
-    length = before - gap[before]
+    length = np.zeros(len(stop), dtype=np.int64)
+    going = np.flatnonzero(stop > 0)
+    for back in range(1, _LONGEST_ABBREVIATION + 2):
+        place = stop[going] - back
+        going = going[(place >= 0) & (kinds[np.maximum(place, 0)] & _LETTER != 0)]
+        length[going] = back
     result: Bools = (length > 0) & (length <= _LONGEST_ABBREVIATION)
     return result
 

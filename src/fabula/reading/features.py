@@ -83,16 +83,24 @@ def _unit(rows: Floats) -> Floats:
     return result
 
 
-def _sum_by(groups: Ints, rows: Floats, count: int) -> Floats:
-    """Sum rows that share a group number, shape [count, columns]; groups are in order."""
-    result = np.zeros((count, rows.shape[1]), dtype=np.float32)
+def _sum_by(groups: Ints, rows: Ints, table: Floats, count: int) -> Floats:
+    """Sum the rows of a table by groups, shape [count, columns].
+
+    Args:
+        groups: group of each row, in order.
+        rows: which row of the table.
+        table: shape [rows, columns].
+        count: groups.
+    """
+    result = np.zeros((count, table.shape[1]), dtype=np.float32)
     if len(groups):
         starts = np.flatnonzero(np.diff(groups, prepend=-1))
         ends = [*starts[1:].tolist(), len(groups)]
         ones = np.ones(len(groups), dtype=np.float32)
-        # A product a group: `np.add.reduceat` over narrow rows takes ten times as long.
+        # Group by group, because what is gathered stays in the cache; and as a product, because
+        # `np.add.reduceat` over narrow rows takes ten times as long.
         for group, a, b in zip(groups[starts].tolist(), starts.tolist(), ends, strict=True):
-            np.dot(ones[: b - a], rows[a:b], out=result[group])
+            np.dot(ones[: b - a], table[rows[a:b]], out=result[group])
     return result
 
 
@@ -122,8 +130,8 @@ def _extract(low: Ints, at: npt.NDArray[np.float64], first: Ints, found: Tables)
     told = rows >= 0
     ids, part = rows[told], fifth[told]
     size = found.vectors.shape[1]
-    sums = _sum_by(part, found.vectors[ids], texts * FIFTHS).reshape(texts, FIFTHS, size)
-    mood = _sum_by(part, found.moods[ids], texts * FIFTHS).reshape(texts, FIFTHS, 3)
+    sums = _sum_by(part, ids, found.vectors, texts * FIFTHS).reshape(texts, FIFTHS, size)
+    mood = _sum_by(part, ids, found.moods, texts * FIFTHS).reshape(texts, FIFTHS, 3)
     counts = np.bincount(fifth, minlength=texts * FIFTHS).reshape(texts, FIFTHS, 1)
     columns = known.column("term")[low]
     pairs = _pairs(low, doc, known)
