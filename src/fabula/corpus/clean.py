@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import re
 from dataclasses import dataclass, field
 
 from fabula.corpus.detokenise import detokenise, looks_tokenised, tidy_quotes
+from fabula.corpus.encoding import fix_encoding, squeeze
 from fabula.corpus.notes import is_comment, is_continuation, is_rule, trim_notes
-from fabula.errors import MissingExtra
 
 MIN_WORDS = 40
 """Shorter texts are no story with five beats."""
@@ -28,27 +27,11 @@ _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3}|_{1,3}|~~)(?=\S)([^*_~\n]+?)(?<=\S)\
 _LINE_MARKUP = re.compile(r"(?m)^ *(?:> ?)+|^ *(?:# ?)+(?!\d)|\^+(?=[\w(])")
 _ESCAPED = re.compile(r"\\([*_~`#>\[\]().!-])")
 _STARS = re.compile(r" *\*+ *$|(?<=\w) \*+(?=[\s.,!?])|\*+", re.M)
-_SPACED_ENTITY = re.compile(r"(?i)& ?(nbsp|amp|lt|gt|quot|#x?\d\w*) ?;")
 _GUTENBERG = re.compile(
     r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^\n]*\n(.*?)(?:\*\*\* ?END OF TH|\Z)", re.S
 )
-_BLANKS = re.compile(r"[^\S\n]+")
-_LINE_ENDS = re.compile(r" *\n *")
 _GOES_ON = re.compile(r"[\w,;]\n[a-z]")
 _TERMINAL = ".!?\"'”’:"
-# Soft hyphens, hair and zero-width spaces, word joiners, byte-order marks: layout, not text.
-_INVISIBLE = re.compile("[\u00ad\u200a-\u200d\u2060\ufeff]")
-# Mojibake that lost a byte, so that ftfy must leave it.
-_BROKEN_QUOTES = (
-    ("â€œ", '"'),
-    ("â€™", "'"),
-    ("â€˜", "'"),
-    ("â€¦", "..."),
-    ('â€"', "—"),
-    ("â€“", "—"),
-)
-_BROKEN_CLOSE = re.compile(r"â€(?=[\s,.!?]|$)")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass(slots=True)
@@ -58,29 +41,6 @@ class Cleaned:
     text: str
     reason: str | None = None
     trims: list[str] = field(default_factory=list)
-
-
-def fix_encoding(text: str) -> str:
-    """Mojibake, entities and odd line ends put right (ftfy); plain ASCII passes untouched."""
-    if not text.isascii() or "&" in text or "\r" in text or _CONTROL.search(text):
-        try:
-            import ftfy
-        except ImportError:
-            raise MissingExtra("Cleaning texts", "corpus") from None
-        text = ftfy.fix_text(text, uncurl_quotes=True, normalization="NFC")
-        if "&" in text:
-            text = html.unescape(_SPACED_ENTITY.sub(r"&\1;", text))
-        if "â€" in text:
-            for broken, mended in _BROKEN_QUOTES:
-                text = text.replace(broken, mended)
-            text = _BROKEN_CLOSE.sub('"', text)
-        text = _INVISIBLE.sub("", _CONTROL.sub(" ", text))
-    return text
-
-
-def squeeze(text: str) -> str:
-    """One space between words, none at the ends of lines."""
-    return _LINE_ENDS.sub("\n", _BLANKS.sub(" ", text)).strip()
 
 
 def strip_markup(text: str, web: bool) -> str:

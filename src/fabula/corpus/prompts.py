@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from fabula.corpus.clean import fix_encoding, squeeze, strip_markup
+from fabula.corpus.clean import strip_markup
 from fabula.corpus.detokenise import detokenise, tidy_quotes
+from fabula.corpus.encoding import fix_encoding, squeeze
 
 OFF_TOPIC = frozenset({"OT", "MODPOST", "META", "MOD", "ANNOUNCEMENT"})
 """Tags of posts that ask for no story."""
