@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from fabula.corpus.detokenise import detokenise, looks_tokenised, tidy_quotes
 from fabula.corpus.encoding import fix_encoding, squeeze
 from fabula.corpus.notes import is_comment, is_continuation, is_rule, trim_notes
+from fabula.corpus.rules import apply, make_rules
 
 MIN_WORDS = 40
 """Shorter texts are no story with five beats."""
 
 _REMOVED = re.compile(r"(?i)\W*(?:removed|deleted|deleted by user|comment removed)\W*")
+_MODERATOR_SIGNS = ("off-topic", "i am a bot", "automatically", "moderators", "top-level", "removed")
 _MODERATOR = re.compile(
     r"(?i)off-topic (?:discussion|comments)|\bI am a bot\b|action was performed automatically"
     r"|message the moderators|top-level (?:comments|replies) must"
@@ -24,13 +26,17 @@ _LINK = re.compile(
 )
 _URL = re.compile(r"(?i)[<(\[]?(?:https?: ?//|www\.)[^\s)>\]]+(?: ?\? ?\w+=[^\s)>\]]*)?[>)\]]?")
 _EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3}|_{1,3}|~~)(?=\S)([^*_~\n]+?)(?<=\S)\1(?![\w*])")
-_LINE_MARKUP = re.compile(r"(?m)^ *(?:> ?)+|^ *(?:# ?)+(?!\d)|\^+(?=[\w(])")
-_ESCAPED = re.compile(r"\\([*_~`#>\[\]().!-])")
+_LINE_MARKUP = make_rules(
+    ("\\", r"\\([*_~`#>\[\]().!-])", r"\1"),
+    (">", r"(?m)^ *(?:> ?)+", ""),
+    ("#", r"(?m)^ *(?:# ?)+(?!\d)", ""),
+    ("^", r"\^+(?=[\w(])", ""),
+)
 _STARS = re.compile(r" *\*+ *$|(?<=\w) \*+(?=[\s.,!?])|\*+", re.M)
 _GUTENBERG = re.compile(
     r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^\n]*\n(.*?)(?:\*\*\* ?END OF TH|\Z)", re.S
 )
-_GOES_ON = re.compile(r"[\w,;]\n[a-z]")
+_GOES_ON = re.compile(r"\n[a-z](?<=[\w,;]\n.)")
 _TERMINAL = ".!?\"'”’:"
 
 
@@ -55,7 +61,7 @@ def strip_markup(text: str, web: bool) -> str:
     if "*" in text or "_" in text or "~~" in text:
         text = _EMPHASIS.sub(r"\2", _EMPHASIS.sub(r"\2", text))
     if web:
-        text = _LINE_MARKUP.sub("", _ESCAPED.sub(r"\1", text))
+        text = apply(_LINE_MARKUP, text)
     return text
 
 
@@ -86,6 +92,11 @@ def unwrap(text: str) -> str:
     return "".join(joined)
 
 
+def _from_moderators(head: str) -> bool:
+    small = head.lower()
+    return any(sign in small for sign in _MODERATOR_SIGNS) and bool(_MODERATOR.search(head))
+
+
 def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned:
     """Clean one story.
 
@@ -104,9 +115,9 @@ def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned
     if "PROJECT GUTENBERG" in text and (match := _GUTENBERG.search(text)):
         text = match[1]
         trims.append("Project Gutenberg's header and licence")
-    if _REMOVED.fullmatch(text, 0, 200) and len(text) < 200:
+    if len(text) < 200 and _REMOVED.fullmatch(text):
         return Cleaned("", "post was removed or deleted")
-    if _MODERATOR.search(text, 0, 1000):
+    if _from_moderators(text[:1000]):
         return Cleaned("", "moderators' post")
     before = text = squeeze(text)
     text = strip_markup(text, web)
