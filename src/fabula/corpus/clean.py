@@ -15,7 +15,14 @@ MIN_WORDS = 40
 """Shorter texts are no story with five beats."""
 
 _REMOVED = re.compile(r"(?i)\W*(?:removed|deleted|deleted by user|comment removed)\W*")
-_MODERATOR_SIGNS = ("off-topic", "i am a bot", "automatically", "moderators", "top-level", "removed")
+_MODERATOR_SIGNS = (
+    "off-topic",
+    "i am a bot",
+    "automatically",
+    "moderators",
+    "top-level",
+    "removed",
+)
 _MODERATOR = re.compile(
     r"(?i)off-topic (?:discussion|comments)|\bI am a bot\b|action was performed automatically"
     r"|message the moderators|top-level (?:comments|replies) must"
@@ -30,7 +37,10 @@ _LINE_MARKUP = make_rules(
     ("\\", r"\\([*_~`#>\[\]().!-])", r"\1"),
     (">", r"(?m)^ *(?:> ?)+", ""),
     ("#", r"(?m)^ *(?:# ?)+(?!\d)", ""),
-    ("^", r"\^+(?=[\w(])", ""),
+    ("^", r"\^+ ?(?=[\w(])", ""),
+    # ": )" lost its space, or another's
+    (":)|:(", r":(?=[()](?:\s|$))(?<=[.!?]:)", " :"),
+    (": p|: P", r": (?=[pP](?:[\s.!?)]|$))(?<=[\w.!?)]: )", " :"),
 )
 _STARS = re.compile(r" *\*+ *$|(?<=\w) \*+(?=[\s.,!?])|\*+", re.M)
 _GUTENBERG = re.compile(

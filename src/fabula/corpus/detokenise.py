@@ -30,9 +30,14 @@ _RULES = make_rules(
     ("ot ta|OT TA", r"(?i) (?=ta\b)(?<=\bgot )", ""),
     ("im me|em me|IM ME|EM ME", r"(?i) (?=me\b)(?<=\b(?:gim|lem) )", ""),
     ("an not|AN NOT", r"(?i) (?=not\b)(?<=\bcan )", ""),
-    ("'t is|'t was|'T is|'T was|’t is|’t was|’T is|’T was", r"(?i) (?=(?:is|was)\b)(?<=['’]t )", ""),
+    (
+        "'t is|'t was|'T is|'T was|’t is|’t was|’T is|’T was",
+        r"(?i) (?=(?:is|was)\b)(?<=['’]t )",
+        "",
+    ),
     ("d 'ye|d ’ye|D 'ye|D ’ye", r"(?i) (?=['’]ye\b)(?<=\bd )", ""),
     ("ore 'n|ore ’n|ORE 'N", r"(?i) (?=['’]n\b)(?<=\bmore )", ""),
+    ("o' clock|o ' clock|o ’ clock|o’ clock|O' C", r"(?i)\b(o) ?(['’]) (?=clock)", r"\1\2"),
     # word , -> word,   but not " .5", nor dots that open a sentence
     (
         " ,| ;| !| ?| .| :",
@@ -44,6 +49,8 @@ _RULES = make_rules(
     # ( so ) -> (so)
     ("( |[ |{ ", r"([(\[{]) +(?=\S)", r"\1"),
     (" )| ]| }", r" (?= *[)\]}])(?<=\S ) *", ""),
+    # < so > -> <so>
+    ("< ", r"< ([^<>\n]{0,80}[^<>\s]) >", r"<\1>"),
     # http: //x -> http://x ; $ 5 -> $5 ; # 1 -> #1
     ("http|HTTP|Http", r"(?i)\b(https?) ?: ?(?=//)", r"\1:"),
     ("$ |£ |€ |# ", r"([$£€#]) (?=\d)(?<![\w$]. )", r"\1"),
@@ -65,7 +72,7 @@ _MARKS = tuple(
 
 def looks_tokenised(text: str) -> bool:
     """True where the published form has left its marks."""
-    if "<newline>" in text:
+    if "<newline>" in text or "<\\newline>" in text:
         return True
     head = text[:4000]
     return sum(len(mark.findall(head)) for mark in _MARKS) >= 3
@@ -73,27 +80,70 @@ def looks_tokenised(text: str) -> bool:
 
 def detokenise(text: str) -> str:
     """Written English from the published form; text without its marks comes back unchanged."""
+    # Some copies of the release have the marker as <\newline>.
+    if "<\\newline>" in text:
+        text = text.replace("<\\newline>", "<newline>")
     if "<newline>" in text:
-        text = "\n".join([line.strip(" \t") for line in text.split("<newline>")])
+        text = "\n".join([_close(line.strip(" \t")) for line in text.split("<newline>")])
     return apply(_RULES, text)
 
 
+_OPENED_TWICE = re.compile(r"``((?:[^`']|'(?!'))*[.,!?…–—-]) ``(?=[ ,.]|$)")
+
+
+def _close(line: str) -> str:
+    """A line whose every quotation opens, and some twice: the tokeniser took a mark that closes
+    after a space for one that opens."""
+    if line.count("``") > line.count("''") + 1:
+        return _OPENED_TWICE.sub(r"``\1''", line)
+    return line
+
+
+_CONTRACTED = r"(?:[stdm]|re|ve|ll|em|am|all|n|clock|er|til|cause|ta|im|is|round|nother)\b"
 _LOOSE_QUOTE = re.compile(r'"(?!\S)(?<!\S")')
-_LOOSE_SINGLES = make_rules(
+_ENDS = tuple(".,!?")
+_GLUED_QUOTE = re.compile(r'"(?=[A-Za-z])(?<=[a-z.,!?]")')
+_QUOTES = make_rules(
+    ("``", "``", '"'),
+    ("''", "''", '"'),
+    # "Daddy! ", she said -> "Daddy!", she said
+    (' "', r' "(?=,|[.;)](?!\.))(?<=[.,!?] ")', '"'),
+)
+
+
+# T'chaek is a name of another world; after these words a quotation begins.
+_BEFORE_QUOTE = frozenset(
+    "A An And As But By Called He I In It Just My Of On Or She So The They This To".split()
+)
+
+
+def _part(match: re.Match[str]) -> str:
+    word = match.string[: match.start()].rsplit(None, 1)[-1]
+    name = word[:1].isupper() and word.isalpha() and word not in _BEFORE_QUOTE
+    return "'" if name else " '"
+
+
+_SINGLES = make_rules(
     # 'Daddy! ' -> 'Daddy!'
     (" '", r" '(?=\s|$)(?<=[.,!?] ')", "'"),
+    # get ' em -> get 'em
+    ("' ", r"' (?=(?:em|cause|til|twas|tis)\b)(?<= ' )", "'"),
     # 'so ' and ' so ' -> 'so'
     (" '", r"'(?<!\S') ?(\w[^'\n]{0,80}?) '(?=[\s,.;!?]|$)", r"'\1'"),
     # ' so'he said -> 'so' he said
     ("' ", r"' (?<!\S' )(\w[^'\n]{0,80}?) ?'(?=\w)", r"'\1' "),
+    # a ' spellbook' -> a 'spellbook'
+    ("' ", r"' (?<!\S' )(?<!s ' )(\w[^'\n]{0,80}?)'(?!\w)", r"'\1'"),
     # the peoples ' voice -> the peoples' voice
     ("s ' ", r" '(?= [a-z])(?<=s ')", "'"),
     # three'arrow' spells -> three 'arrow' spells
     (
         "'",
-        r"'(?<=[a-z]')(?!(?:[stdm]|re|ve|ll|em|am|all|n|clock|er)\b)(?=[A-Za-z][^'\n]{0,60}'(?!\w))",
-        " '",
+        rf"'(?<=[a-z,.:]')(?<!in')(?!{_CONTRACTED})(?=[A-Za-z](?:[^'\n]|(?<=\w)'(?=\w)){{0,60}}'(?!\w))",
+        _part,
     ),
+    # runnin'these shores -> runnin' these shores
+    ("in'", rf"in'(?=[a-z]{{2}})(?!in'{_CONTRACTED})(?<=[a-z]{{2}}in')", "in' "),
     # he said,'They -> he said, 'They
     (",'|.'|:'", r"'(?=[A-Z])(?<=[a-z][,.:]')", " '"),
 )
@@ -101,19 +151,32 @@ _LOOSE_SINGLES = make_rules(
 
 def tidy_quotes(text: str) -> str:
     """Close quotation marks around their words where somebody's clean-up left them loose."""
-    if _LOOSE_QUOTE.search(text):
+    text = apply(_QUOTES, text)
+    if _LOOSE_QUOTE.search(text) or _GLUED_QUOTE.search(text):
         text = "\n".join([_tidy_line(line) for line in text.split("\n")])
-    return apply(_LOOSE_SINGLES, text) if "'" in text else text
+    return apply(_SINGLES, text) if "'" in text else text
 
 
 def _tidy_line(line: str) -> str:
-    """Loose double quotes open and close in turn."""
+    """Loose and glued double quotes open and close in turn."""
     pieces = line.split('"')
+    last = len(pieces) - 1
     for number in range(1, len(pieces)):
         before, after = pieces[number - 1], pieces[number]
         if before[-1:].strip() or after[:1].strip():
-            continue
-        if number % 2:
+            # Glued to words on both sides; only in a line of pairs is it plain which it is.
+            if (
+                last % 2 == 0
+                and after[:1].isalpha()
+                and (before[-1:].islower() or before[-1:] in _ENDS)
+            ):
+                if number % 2:
+                    pieces[number - 1] = before + " "
+                else:
+                    pieces[number] = " " + after
+        elif number == last and not after.strip():
+            pieces[number - 1] = before.rstrip(" ")
+        elif number % 2:
             pieces[number] = after.lstrip(" ")
         else:
             pieces[number - 1] = before.rstrip(" ")

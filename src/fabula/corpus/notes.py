@@ -8,53 +8,40 @@ from __future__ import annotations
 
 import re
 
+from fabula.corpus.talk import AFTER, BEFORE, Talk
+
 _HEAD = 3
 _TAIL = 8
 _MAX_NOTE_WORDS = 120
 _MAX_ASIDE_WORDS = 30
 _MAX_LINK_WORDS = 12
+_MAX_TAIL = 250
+"""Characters of a last paragraph in which the author may turn to the readers."""
 
 _EDIT = re.compile(
-    r"(?i)[\W_]{0,6}(?:edit(?:ed|s)?|eta|update)\b[^:;\-–—.(\w]{0,3}(?:\w+ ?\d*)?[:;\-–—.(]"
+    r"(?i)[\W_]{0,6}(?:edit(?:ed|s)?|eta|update"
+    r"|e ?\d?(?=:))\b[^:;\-–—.(\w]{0,3}(?:\w+ ?\d*)?[:;\-–—.(]"
 )
 # The same within a last paragraph, where a source has lost its line ends.
 _EDIT_INSIDE = re.compile(r"\s[\W_]*(?:EDIT|Edit)\b ?\d?[\W_]{0,4}:")
-# Words that neither a story's first paragraphs nor its last ones have.
-_TALK = (
-    r"\bfeedback\b|\bcriti(?:que|ci[sc]i?[sm])s?\b.{0,40}\b(?:welcome|appreciated|encouraged|please)"
-    r"|\b(?:constructive|any|all) criti|\bcc welcome"
-    r"|\bthank(?:s| you)(?: (?:so|very) much)? for (?:the (?:read|prompt|support|gold)|reading)"
-    r"|\bthanks,? op\b|\bfirst[- ]times? (?:post|writ|respond|submit)"
-    r"|\bfirst (?:ever )?(?:post|prompt|response|submission|wp|reddit post)\b"
-    r"|\b(?:never|haven't) (?:posted|written (?:anything|a story|one of))"
-    r"|\bhope (?:you|u|y'all|everyone|that you)(?: \w+)? (?:enjoy|like)"
-    r"|\b(?:on|from) (?:my )?(?:phone|mobile|ipad|tablet)\b.{0,60}\b(?:format|error|typo|mistake)"
-    r"|\b(?:sorry|apolog\w+|pardon|excuse|forgive)\b.{0,40}\b(?:formatting|grammar|grammatical"
-    r"|typos?|spelling|english|mobile|my phone)\b"
-    r"|\bthis (?:sub|subreddit|prompt|thread)\b|\b(?:the|your) prompt\b"
-    r"|\bauthor'?s?'? ?notes?\b|\ba/n\b|\btl;?dr\b|\bword count\b|\bcross-?post"
-    r"|\boriginal post\b|\bnarrated(?: by|:)|\bproof[- ]?read"
+# A paragraph wholly in brackets speaks of the text, if it has one of these and is the author's.
+_BRACKETED = re.compile(r"[\[({].*[\])}][\W_]{0,3}", re.S)
+_OF_WRITING = re.compile(
+    r"\b(?:stor(?:y|ies)|writ(?:e|er|ing|ten)|wrote|critiques?|grammar|prompts?|edit(?:ed|s)?|nsfw"
+    r"|coarse language|reddit|post(?:ed)?|paragraphs?|comments?|inspired|continued?|title"
+    r"|singular|happened|novice|finish)\b"
 )
-_NOTE_BEFORE = re.compile(
-    rf"(?i){_TALK}|[\W_]*note:|\b(?:just |quickly )?wrote this\b|\bi know this is (?:a )?long"
-    r"|(?<![\w/])/?[ru]/\w{3,}.{0,80}\b(?:wrote|post|prompt|credit|sub|here goes|ruined|thanks)"
-    r"|\b(?:wrote|posted|post|credit|thanks)\b.{0,80}(?<![\w/])/?[ru]/\w{3,}"
-    r"|\bwant me to continue\b"
+_AUTHOR = re.compile(
+    r"\b(?:i|i'm|i'll|i've|my|me|this|you|your|please|sorry|incoming|read)\b|nsfw|lots of"
 )
-_NOTE_AFTER = re.compile(
-    rf"(?i){_TALK}|(?<![\w/])/?r/\w{{3,}}|\b(?:my|the|a) (?:own )?sub(?:reddit)?\b"
-    r"|\bparts? ?(?:\d|two|three|ii|iii)\b.{0,40}\b(?:below|coming|soon|here|comments?|repl|later"
-    r"|tomorrow|if|when|now|up|link|anyone|interest)|\b(?:writing|working on) part \w+"
-    r"|\bmore (?:of my )?(?:little )?stories\b|\blet me know (?:what|if|how)"
-    r"|\btell me what you think|\bwould (?:you|anyone) like (?:more|me)"
-    r"|\b(?:want|wants|like|liked) (?:me to|to (?:read|see)) (?:more|continue)"
-    r"|\bwill continue (?:if|later|this)|\bcontinue(?:d)? if\b|\bpatreon\b|\bthis story\b"
-    r"|\b(?:i'll|i will|i might|may|should i) (?:write more|post more|finish this)"
-    r"|\boff the top of my head|\bmy (?:blog|website|webpage|twitter)\b"
-    r"|\benglish is(?: not|n't) my"
-)
+# A story's number in its author's count, or a smile.
+_SENTENCE = re.compile(r"[.!?…][\"')\]]* +(?=\S)")
+_POSTSCRIPT = re.compile(r"\bP\. ?S\.[ :,-]*$")
+_SIGNED = re.compile(r"[-–—~] ?\d{2,4}|[:;]-? ?[)(pd3]")
 _REDDIT = re.compile(
-    r"(?i)\b(?:new (?:to|on)|learn) reddit|\breddit (?:format|gold|tells|wants)|\bupvotes?\b"
+    r"(?i)\b(?:new (?:to|on)|learn) reddit|\breddit (?:format|gold|tells|wants)|\b(?:the|for|your"
+    r"|my|get|got)"
+    r" (?:\w+ )?upvotes\b|\bupvotes? (?:this|if)\b"
 )
 # A reader's answer to somebody else's story.
 _COMMENT = re.compile(
@@ -63,7 +50,8 @@ _COMMENT = re.compile(
 )
 _RULE = re.compile(r"(?:[^\w\"'“”‘’?!]|_)+|[\W_]*(?:x[\W_]*){3,}|[\W_]*⟨link⟩[\W_]*")
 _UNFINISHED = re.compile(
-    r"(?i)[\W_]*(?:to be continued|tbc|cont(?:inue|inued|'d)?)\b[\W_]*(?:\w+[\W_]*){0,4}$"
+    r"(?i)[\W_]*(?:to be continued|tbc|cont(?:inue|inued|'d)?)\b[\W_]*(?:\w+[\W_]*){0,8}$"
+    r"|[\[({].{0,40}\bfinish\b.{0,60}[\])}]\W*$|.{0,30}\bto finish (?:this |the |my )?story\W*$"
     r"|.{0,80}\bcontinued (?:in|below|here|as)\b.{0,80}$"
 )
 _CONTINUATION = re.compile(
@@ -110,7 +98,7 @@ def trim_notes(paragraphs: list[str]) -> tuple[list[str], list[str], bool]:
         if (
             is_rule(paragraphs[index])
             and _words(after) <= _MAX_NOTE_WORDS
-            and _is_note(after[0], _NOTE_AFTER)
+            and _is_note(after[0], AFTER)
         ):
             last = index
             trims.append("note after the story")
@@ -121,17 +109,22 @@ def trim_notes(paragraphs: list[str]) -> tuple[list[str], list[str], bool]:
             unfinished = True
         elif _THE_END.fullmatch(end):
             trims.append("'The End'")
-        elif _is_note(end, _NOTE_AFTER) or _is_aside(end):
+        elif _is_note(end, AFTER) or _is_aside(end):
             trims.append("note after the story")
         elif not is_rule(end):
             break
         last -= 1
-    if last and (match := _EDIT_INSIDE.search(paragraphs[last - 1], 200)):
-        paragraphs = [*paragraphs[: last - 1], paragraphs[last - 1][: match.start()].rstrip()]
-        trims.append("edit note")
+    if last:
+        end = paragraphs[last - 1]
+        if match := _EDIT_INSIDE.search(end, 200):
+            paragraphs = [*paragraphs[: last - 1], end[: match.start()].rstrip()]
+            trims.append("edit note")
+        elif (start := _note_inside(end)) is not None:
+            paragraphs = [*paragraphs[: last - 1], end[:start].rstrip()]
+            trims.append("note after the story")
     first = 0
     for index in range(min(_HEAD, last - 1)):
-        if _is_note(paragraphs[index], _NOTE_BEFORE) or _EDIT.match(paragraphs[index]):
+        if _is_note(paragraphs[index], BEFORE) or _EDIT.match(paragraphs[index]):
             first = index + 1
             trims.append("note before the story")
         elif not is_rule(paragraphs[index]):
@@ -139,12 +132,31 @@ def trim_notes(paragraphs: list[str]) -> tuple[list[str], list[str], bool]:
     return paragraphs[first:last], list(dict.fromkeys(trims)), unfinished
 
 
-def _is_note(paragraph: str, talk: re.Pattern[str]) -> bool:
+def _is_note(paragraph: str, talk: Talk) -> bool:
     if paragraph[0] in '"“' or paragraph.count(" ") > _MAX_NOTE_WORDS:
         return False
     if "⟨link⟩" in paragraph and paragraph.count(" ") < _MAX_LINK_WORDS:
         return True
-    return talk.search(paragraph) is not None
+    small = paragraph.lower()
+    if small[0] in "[({" and _BRACKETED.fullmatch(small):
+        if _OF_WRITING.search(small) and _AUTHOR.search(small):
+            return True
+    elif len(small) < 8 and talk is AFTER and _SIGNED.fullmatch(small):
+        return True
+    return talk.search(small) is not None
+
+
+def _note_inside(paragraph: str) -> int | None:
+    """Where the author's sentences begin at the end of a last paragraph, outside of speech."""
+    tail = max(0, len(paragraph) - _MAX_TAIL)
+    match = AFTER.search(paragraph[tail:].lower())
+    if match is None:
+        return None
+    starts = [m.end() for m in _SENTENCE.finditer(paragraph, 0, tail + match.start())]
+    if not starts or paragraph.count('"', 0, starts[-1]) % 2:
+        return None
+    postscript = _POSTSCRIPT.search(paragraph, 0, starts[-1])
+    return postscript.start() if postscript else starts[-1]
 
 
 def _is_aside(paragraph: str) -> bool:

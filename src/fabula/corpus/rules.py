@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -22,10 +23,10 @@ class Rule:
 
     signs: tuple[str, ...]
     pattern: re.Pattern[str]
-    put: str
+    put: str | Callable[[re.Match[str]], str]
 
 
-def make_rules(*rows: tuple[str, str, str]) -> tuple[Rule, ...]:
+def make_rules(*rows: tuple[str, str, str | Callable[[re.Match[str]], str]]) -> tuple[Rule, ...]:
     """Rules from (signs parted by "|", pattern, replacement)."""
     return tuple(Rule(tuple(s.split("|")), re.compile(p), put) for s, p, put in rows)
 
