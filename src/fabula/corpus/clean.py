@@ -32,7 +32,11 @@ _LINK = re.compile(
     r"\[ ?([^\]\n]{0,300}?) ?\] ?\( ?(?:https?:|www\.|/|#)[^()\n]*(?:\([^()\n]*\)[^()\n]*)?\)"
 )
 _URL = re.compile(r"(?i)[<(\[]?(?:https?: ?//|www\.)[^\s)>\]]+(?: ?\? ?\w+=[^\s)>\]]*)?[>)\]]?")
-_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3}|_{1,3}|~~)(?=\S)([^*_~\n]+?)(?<=\S)\1(?![\w*])")
+_EMPHASIS = make_rules(
+    ("*", r"\*(?<![\w*]\*)(\*{0,2})(?=\S)([^*_~\n]+?)(?<=\S)\*\1(?![\w*])", r"\2"),
+    ("_", r"_(?<![\w*]_)(_{0,2})(?=\S)([^*_~\n]+?)(?<=\S)_\1(?![\w*])", r"\2"),
+    ("~~", r"~~(?<![\w*]~~)(?=\S)([^*_~\n]+?)(?<=\S)~~(?![\w*])", r"\1"),
+)
 _LINE_MARKUP = make_rules(
     ("\\", r"\\([*_~`#>\[\]().!-])", r"\1"),
     (">", r"(?m)^ *(?:> ?)+", ""),
@@ -42,7 +46,7 @@ _LINE_MARKUP = make_rules(
     (":)|:(", r":(?=[()](?:\s|$))(?<=[.!?]:)", " :"),
     (": p|: P", r": (?=[pP](?:[\s.!?)]|$))(?<=[\w.!?)]: )", " :"),
 )
-_STARS = re.compile(r" *\*+ *$|(?<=\w) \*+(?=[\s.,!?])|\*+", re.M)
+_STARS = re.compile(r" (?=\*)(?<=\w )\*+(?=[\s.,!?]|$)|\*+")
 _GUTENBERG = re.compile(
     r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^\n]*\n(.*?)(?:\*\*\* ?END OF TH|\Z)", re.S
 )
@@ -68,8 +72,8 @@ def strip_markup(text: str, web: bool) -> str:
     """
     if "://" in text or ": //" in text or "www." in text or "](" in text or "] (" in text:
         text = _URL.sub("⟨link⟩", _LINK.sub(r"\1⟨link⟩", text))
-    if "*" in text or "_" in text or "~~" in text:
-        text = _EMPHASIS.sub(r"\2", _EMPHASIS.sub(r"\2", text))
+    # Twice, for emphasis within emphasis.
+    text = apply(_EMPHASIS, apply(_EMPHASIS, text))
     if web:
         text = apply(_LINE_MARKUP, text)
     return text
@@ -88,7 +92,10 @@ def unwrap(text: str) -> str:
     going_on = sum(b[0].islower() and a[-1] not in _TERMINAL for a, b in pairs)
     widths = sorted(len(a) for a, _ in pairs)
     width = widths[len(widths) * 9 // 10]
-    if len(pairs) < 3 or going_on < 0.3 * len(pairs) or width > 120:
+    # The lines of verse are short, or of all lengths; a wrapped text's are nearly of one.
+    if len(pairs) < 3 or going_on < 0.3 * len(pairs) or not 50 <= width <= 120:
+        return text
+    if widths[len(widths) // 2] < 0.8 * width:
         return text
     joined = [lines[0]]
     for before, line in itertools.pairwise(lines):
@@ -133,7 +140,8 @@ def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned
     text = strip_markup(text, web)
     if len(text) != len(before):
         trims.append("markup or links")
-    before, text = text, unwrap(text)
+    # The published form has lost no line's end, so there each is a paragraph's.
+    before, text = text, text if published else unwrap(text)
     if text is not before:
         trims.append("hard-wrapped lines")
     paragraphs = [p for p in (line.strip() for line in text.split("\n")) if p]

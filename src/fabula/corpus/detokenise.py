@@ -139,7 +139,7 @@ _SINGLES = make_rules(
     # three'arrow' spells -> three 'arrow' spells
     (
         "'",
-        rf"'(?<=[a-z,.:]')(?<!in')(?!{_CONTRACTED})(?=[A-Za-z](?:[^'\n]|(?<=\w)'(?=\w)){{0,60}}'(?!\w))",
+        rf"'(?<=[a-z,.:]')(?<![a-z][a-z]in')(?!{_CONTRACTED})(?=[A-Za-z](?:[^'\n]|(?<=\w)'(?=\w)){{0,60}}'(?!\w))",
         _part,
     ),
     # runnin'these shores -> runnin' these shores

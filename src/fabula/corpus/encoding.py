@@ -21,16 +21,19 @@ _BROKEN_QUOTES = (
 )
 _BROKEN_CLOSE = re.compile(r"â€(?=[\s,.!?]|$)")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_CURLED = {
-    **dict.fromkeys(map(ord, "\u02bc\u2018\u2019\u201a\u201b"), "'"),
-    **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f"), '"'),
+_QUOTES = {
+    **dict.fromkeys("\u02bc\u2018\u2019\u201a\u201b", "'"),
+    **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
 }
-# ftfy changes nothing but quotes in a text of these. None of them makes a sign of mojibake (see
-# ftfy.badness) with another, but for a letter that touches a quote.
+# What ftfy makes of a text of these is known without it: quotes become straight, and the rest
+# stays. None of them is a sign of mojibake (see ftfy.badness), but for a letter beside a quote.
 _LETTERS = "àâäçèéêëîïñôöùûü"
-_QUOTES = "".join(map(chr, _CURLED))
-_STRANGE = re.compile(f"[^\x00-\x7f\u2013\u2014\u2026{_LETTERS}{_QUOTES}]")
-_TOUCHING = re.compile(f"[{_LETTERS}][{_QUOTES}]|[{_QUOTES}][{_LETTERS}]")
+_DASHES = "\u2013\u2014\u2026"
+_LAYOUT = "\u00ad\u200a\u200b\u200c\u200d\u2060"
+_CURLED = str.maketrans({**_QUOTES, **dict.fromkeys(_LAYOUT)})
+_CURLY = "".join(_QUOTES)
+_STRANGE = re.compile(f"[^\x00-\x7f\u00a0{_DASHES}{_LAYOUT}{_LETTERS}{_CURLY}]")
+_TOUCHING = re.compile(f"[{_LETTERS}][{_CURLY}]|[{_CURLY}][{_LETTERS}]")
 
 
 def fix_encoding(text: str) -> str:
@@ -42,16 +45,24 @@ def fix_encoding(text: str) -> str:
     Raises:
         MissingExtra: ftfy is needed and not installed.
     """
-    plain = "&" not in text and not has_controls(text)
-    if plain and text.isascii():
-        return text
-    if plain and not _STRANGE.search(text) and not _TOUCHING.search(text):
-        return text.translate(_CURLED)
+    if _is_plain(text):
+        return text if text.isascii() else text.translate(_CURLED)
     try:
         import ftfy
     except ImportError:
         raise MissingExtra("Cleaning texts", "corpus") from None
-    text = ftfy.fix_text(text, uncurl_quotes=True, normalization="NFC")
+    if "&" not in text and "＆" not in text and "\r" not in text:
+        # ftfy reads line by line, and a line that needs nothing tells it nothing.
+        text = "\n".join(
+            [
+                line.translate(_CURLED)
+                if _is_plain(line)
+                else ftfy.fix_text(line, uncurl_quotes=True, normalization="NFC")
+                for line in text.split("\n")
+            ]
+        )
+    else:
+        text = ftfy.fix_text(text, uncurl_quotes=True, normalization="NFC")
     if "&" in text:
         text = html.unescape(_SPACED_ENTITY.sub(r"&\1;", text))
     if "â€" in text:
@@ -59,6 +70,13 @@ def fix_encoding(text: str) -> str:
             text = text.replace(broken, mended)
         text = _BROKEN_CLOSE.sub('"', text)
     return _INVISIBLE.sub("", _CONTROL.sub(" ", text))
+
+
+def _is_plain(text: str) -> bool:
+    """True where ftfy could do no more than make quotes straight."""
+    if "&" in text or has_controls(text):
+        return False
+    return text.isascii() or not (_STRANGE.search(text) or _TOUCHING.search(text))
 
 
 def has_controls(text: str) -> bool:
@@ -71,4 +89,8 @@ def has_controls(text: str) -> bool:
 
 def squeeze(text: str) -> str:
     """One space between words, none at the ends of lines."""
+    if text.isascii() and not (
+        "  " in text or " \n" in text or "\n " in text or "\t" in text or has_controls(text)
+    ):
+        return text.strip()
     return "\n".join([" ".join(line.split()) for line in text.split("\n")]).strip()

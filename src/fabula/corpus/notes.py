@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from fabula.corpus.talk import AFTER, BEFORE, Talk
+from fabula.corpus.talk import AFTER, BEFORE, Talk, talk
 
 _HEAD = 3
 _TAIL = 8
@@ -44,9 +44,15 @@ _REDDIT = re.compile(
     r" (?:\w+ )?upvotes\b|\bupvotes? (?:this|if)\b"
 )
 # A reader's answer to somebody else's story.
-_COMMENT = re.compile(
-    r"(?i)\b(?:read|liked?|loved?|enjoyed|feedback on|critique of) your (?:story|writing|piece)"
-    r"|\bbefore i critique\b|\bwanted to give you some feedback\b"
+_COMMENT = talk(
+    (
+        "your ",
+        r"\b(?:read|liked?|loved?|enjoyed|feedback on|critique of) your (?:story|writing|piece)",
+    ),
+    (
+        "before i critique|give you some",
+        r"\b(?:before i critique|wanted to give you some feedback)\b",
+    ),
 )
 _RULE = re.compile(r"(?:[^\w\"'“”‘’?!]|_)+|[\W_]*(?:x[\W_]*){3,}|[\W_]*⟨link⟩[\W_]*")
 _UNFINISHED = re.compile(
@@ -68,7 +74,7 @@ def is_rule(paragraph: str) -> bool:
 
 def is_comment(paragraphs: list[str]) -> bool:
     """True where the post is about another's story."""
-    return any(p[0] not in '"“' and _COMMENT.search(p) for p in paragraphs[:2])
+    return any(p[0] not in '"“' and _COMMENT.search(p.lower()) for p in paragraphs[:2])
 
 
 def is_continuation(paragraphs: list[str]) -> bool:
@@ -132,7 +138,7 @@ def trim_notes(paragraphs: list[str]) -> tuple[list[str], list[str], bool]:
     return paragraphs[first:last], list(dict.fromkeys(trims)), unfinished
 
 
-def _is_note(paragraph: str, talk: Talk) -> bool:
+def _is_note(paragraph: str, words: Talk) -> bool:
     if paragraph[0] in '"“' or paragraph.count(" ") > _MAX_NOTE_WORDS:
         return False
     if "⟨link⟩" in paragraph and paragraph.count(" ") < _MAX_LINK_WORDS:
@@ -141,9 +147,9 @@ def _is_note(paragraph: str, talk: Talk) -> bool:
     if small[0] in "[({" and _BRACKETED.fullmatch(small):
         if _OF_WRITING.search(small) and _AUTHOR.search(small):
             return True
-    elif len(small) < 8 and talk is AFTER and _SIGNED.fullmatch(small):
+    elif len(small) < 8 and words is AFTER and _SIGNED.fullmatch(small):
         return True
-    return talk.search(small) is not None
+    return words.search(small) is not None
 
 
 def _note_inside(paragraph: str) -> int | None:

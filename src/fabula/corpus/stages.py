@@ -77,7 +77,13 @@ def _clean_row(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
             row["reason"] = f"under {settings.min_words} words"
         if row["words"] > settings.max_words and settings.long == "drop":
             row["reason"] = f"over {settings.max_words} words"
-        if row["reason"] is None and row["gold"] is None and not has_five_sentences(row["text"]):
+        # Five paragraphs are five sentences at least, and most stories have them.
+        if (
+            row["reason"] is None
+            and row["gold"] is None
+            and row["text"].count("\n\n") < 4
+            and not has_five_sentences(row["text"])
+        ):
             row["reason"] = "fewer than five sentences"
     if row["reason"] is None:
         plain = normalise(row["text"])

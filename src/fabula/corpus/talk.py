@@ -34,11 +34,6 @@ def talk(*rows: tuple[str, str]) -> Talk:
     return Talk(tuple((tuple(signs.split("|")), re.compile(p)) for signs, p in rows))
 
 
-def both(one: Talk, *rows: tuple[str, str]) -> Talk:
-    """More rows to a `Talk`."""
-    return Talk(one.rows + talk(*rows).rows)
-
-
 _ANYWHERE: Sequence[tuple[str, str]] = (
     ("feedback", r"\bfeedback\b"),
     (
