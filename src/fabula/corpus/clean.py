@@ -95,7 +95,7 @@ def unwrap(text: str) -> str:
     # The lines of verse are short, or of all lengths; a wrapped text's are nearly of one.
     if len(pairs) < 3 or going_on < 0.3 * len(pairs) or not 50 <= width <= 120:
         return text
-    if widths[len(widths) // 2] < 0.8 * width:
+    if widths[len(widths) // 2] < 0.6 * width:
         return text
     joined = [lines[0]]
     for before, line in itertools.pairwise(lines):

@@ -14,6 +14,18 @@ import re
 
 from fabula.corpus.rules import apply, make_rules
 
+_OPENS = re.compile(r"(?<![\w.,!?;…—])'(?=\w)")
+_CLOSES = re.compile(r"'(?!\w)(?<=[\w.,!?;…—]')")
+
+
+def _close_single(match: re.Match[str]) -> str:
+    """A single quote between spaces closes what is open in its line, or else opens."""
+    line = match.string[match.string.rfind("\n", 0, match.start()) + 1 : match.start()]
+    if match[0][-1] == "'" or len(_OPENS.findall(line)) > len(_CLOSES.findall(line)):
+        return match[0].strip() + match[0][2:]
+    return " '"
+
+
 # In this order: words join words, marks join the word before them, brackets and quotes close
 # around what is in them.
 _RULES = make_rules(
@@ -21,8 +33,15 @@ _RULES = make_rules(
     (" n'| n’| N'| N’", r" (?=[nN]['’][tT]\b)(?<=[a-zA-Z] )", ""),
     # you 're -> you're; not the letter 's' in quotes
     (" '| ’", r"(?i) (?=['’](?:s|m|d|re|ve|ll)\b(?!['’]))(?<=[\w.] )", ""),
+    # eatin ' houses -> eatin' houses
+    ("in ' ", r" ' (?=\w)(?<=[a-z][a-z]in ' )", "' "),
     # the kids ' toys -> the kids' toys, where no quotation closes later in the line
-    ("s ' ", r" ' (?=[A-Za-z])(?<=s ' )(?!(?:[^'\n]|(?<=\w)'(?=\w)|'')* '(?!'))", "' "),
+    (
+        "s ' ",
+        r" ' (?=[A-Za-z])(?<=s ' )"
+        r"(?!(?:[^'\n]|(?<=\w)'(?=\w)|''|(?<=s )'(?= [A-Za-z]))* '(?!')(?!(?<=s ') [A-Za-z]))",
+        "' ",
+    ),
     # I ’ d -> I’d (curly apostrophes were spaced on both sides)
     ("’ ", r"(?i)(?: ’|’) (?=(?:s|m|d|t|re|ve|ll)\b)(?:(?<=\w ’ )|(?<=\w’ ))", "’"),
     # the tokeniser's own list of contractions
@@ -44,11 +63,14 @@ _RULES = make_rules(
         r" (?= *(?:[,;!?](?![\w,])|[.:](?![\w./])))(?<=[^\s(\[{`“‘] ) *",
         "",
     ),
-    (" ..", r" (?= *\.{2,}(?=\s|$|''|\"))(?<=[^\s(\[{`“‘] ) *", ""),
+    (" ..", r" (?= *\.{2,}(?=[\s?!,;:)]|$|''|\"))(?<=[^\s(\[{`“‘] ) *", ""),
     (" %", r" (?=%)(?<=\d )", ""),
     # ( so ) -> (so)
     ("( |[ |{ ", r"([(\[{]) +(?=\S)", r"\1"),
     (" )| ]| }", r" (?= *[)\]}])(?<=\S ) *", ""),
+    # ' em -> 'em, the ' 90s -> the '90s, rock 'n ' roll -> rock 'n' roll
+    ("' ", r"(?i)' (?=(?:em|cause|til|twas|tis|\d\ds)\b)(?<!\S' )", "'"),
+    (" 'n ' ", r" 'n ' ", " 'n' "),
     # < so > -> <so>
     ("< ", r"< ([^<>\n]{0,80}[^<>\s]) >", r"<\1>"),
     # http: //x -> http://x ; $ 5 -> $5 ; # 1 -> #1
@@ -59,6 +81,13 @@ _RULES = make_rules(
     (" ''", r" +''", '"'),
     ("''", r"''", '"'),
     ("“ |‘ ", r"([“‘]) +", r"\1"),
+    # "Stop! '' —and -> "Stop!"—and
+    (" —", r" (?=—\w)(?<=[!?…'\"] )", ""),
+    (" …", r" (?=…['\"])(?<=[!?] )", ""),
+    # 'Come , ' says he -> 'Come,' says he ; tryin ' . -> tryin'.
+    (" '", r" '(?=[.,;!?])(?<=\w ')", "'"),
+    (" '\"", r" '(?=\"(?:[\s.,!?]|$))(?<=[\w.,!?;…—] ')", "'"),
+    (" '", r" '(?: |(?=\n)|$)(?:(?<=[.,!?;…—] ')|(?<=[.,!?;…—] ' ))", _close_single),
     (" ’", r" +’(?=[\s.,;:!?)\"]|$)", "’"),
     (" ”", r" +”", "”"),
 )
@@ -84,7 +113,9 @@ def detokenise(text: str) -> str:
     if "<\\newline>" in text:
         text = text.replace("<\\newline>", "<newline>")
     if "<newline>" in text:
-        text = "\n".join([_close(line.strip(" \t")) for line in text.split("<newline>")])
+        text = "\n".join([line.strip(" \t") for line in text.split("<newline>")])
+    if text.count("``") > text.count("''") + 1:
+        text = "\n".join([_close(line) for line in text.split("\n")])
     return apply(_RULES, text)
 
 
@@ -127,7 +158,7 @@ _SINGLES = make_rules(
     # 'Daddy! ' -> 'Daddy!'
     (" '", r" '(?=\s|$)(?<=[.,!?] ')", "'"),
     # get ' em -> get 'em
-    ("' ", r"' (?=(?:em|cause|til|twas|tis)\b)(?<= ' )", "'"),
+    ("' em|' cause", r"' (?=(?:em|cause)\b)(?<= ' )", "'"),
     # 'so ' and ' so ' -> 'so'
     (" '", r"'(?<!\S') ?(\w[^'\n]{0,80}?) '(?=[\s,.;!?]|$)", r"'\1'"),
     # ' so'he said -> 'so' he said

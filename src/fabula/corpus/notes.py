@@ -15,6 +15,7 @@ _TAIL = 8
 _MAX_NOTE_WORDS = 120
 _MAX_ASIDE_WORDS = 30
 _MAX_LINK_WORDS = 12
+_MIN_STORY_WORDS = 12
 _MAX_TAIL = 250
 """Characters of a last paragraph in which the author may turn to the readers."""
 
@@ -115,7 +116,7 @@ def trim_notes(paragraphs: list[str]) -> tuple[list[str], list[str], bool]:
             unfinished = True
         elif _THE_END.fullmatch(end):
             trims.append("'The End'")
-        elif _is_note(end, AFTER) or _is_aside(end):
+        elif (_is_note(end, AFTER) and _note_inside(end) is None) or _is_aside(end):
             trims.append("note after the story")
         elif not is_rule(end):
             break
@@ -156,10 +157,18 @@ def _note_inside(paragraph: str) -> int | None:
     """Where the author's sentences begin at the end of a last paragraph, outside of speech."""
     tail = max(0, len(paragraph) - _MAX_TAIL)
     match = AFTER.search(paragraph[tail:].lower())
-    if match is None:
+    if match is None or paragraph[0] in "[({":
         return None
-    starts = [m.end() for m in _SENTENCE.finditer(paragraph, 0, tail + match.start())]
+    starts = [m.end() for m in _SENTENCE.finditer(paragraph, 0, tail + match.start() + 1)]
     if not starts or paragraph.count('"', 0, starts[-1]) % 2:
+        return None
+    story = paragraph[: starts[-1]]
+    if (
+        paragraph[0] not in '"“'
+        and paragraph.count(" ") <= _MAX_NOTE_WORDS
+        and (story.count(" ") < _MIN_STORY_WORDS or _OF_WRITING.search(story.lower()))
+    ):
+        # All of the paragraph is the author's.
         return None
     postscript = _POSTSCRIPT.search(paragraph, 0, starts[-1])
     return postscript.start() if postscript else starts[-1]
