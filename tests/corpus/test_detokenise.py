@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabula.corpus.detokenise import detokenise, looks_tokenised, tidy_quotes
+from fabula.corpus.detokenise import detokenise, looks_tokenised
+from fabula.corpus.quotes import tidy_quotes
 from fabula.story.sample import load_sample
 
 

@@ -6,9 +6,10 @@ import itertools
 import re
 from dataclasses import dataclass, field
 
-from fabula.corpus.detokenise import detokenise, looks_tokenised, tidy_quotes
+from fabula.corpus.detokenise import detokenise, looks_tokenised
 from fabula.corpus.encoding import fix_encoding, squeeze
 from fabula.corpus.notes import is_comment, is_continuation, is_rule, trim_notes
+from fabula.corpus.quotes import tidy_quotes
 from fabula.corpus.rules import apply, make_rules
 
 MIN_WORDS = 40

@@ -29,7 +29,7 @@ _EDIT_INSIDE = re.compile(r"\s[\W_]*(?:EDIT|Edit)\b ?\d?[\W_]{0,4}:")
 _BRACKETED = re.compile(r"[\[({].*[\])}][\W_]{0,3}", re.S)
 _OF_WRITING = re.compile(
     r"\b(?:stor(?:y|ies)|writ(?:e|er|ing|ten)|wrote|critiques?|grammar|prompts?|edit(?:ed|s)?|nsfw"
-    r"|coarse language|reddit|post(?:ed)?|paragraphs?|comments?|inspired|continued?|title"
+    r"|coarse language|(?:sub)?reddits?|post(?:ed)?|paragraphs?|comments?|inspired|continued?|title"
     r"|singular|happened|novice|finish)\b"
 )
 _AUTHOR = re.compile(

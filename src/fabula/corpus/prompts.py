@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from fabula.corpus.clean import strip_markup
-from fabula.corpus.detokenise import detokenise, tidy_quotes
+from fabula.corpus.detokenise import detokenise
 from fabula.corpus.encoding import fix_encoding, squeeze
+from fabula.corpus.quotes import tidy_quotes
 
 OFF_TOPIC = frozenset({"OT", "MODPOST", "META", "MOD", "ANNOUNCEMENT"})
 """Tags of posts that ask for no story."""
