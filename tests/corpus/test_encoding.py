@@ -31,9 +31,11 @@ def by_ftfy(text: str) -> str:
 @example("“Où est-ce…” dit-il — l’été “é”")
 @example("â€œYes,â€\u009d he said — cafÃ©\nand “no”")
 @example("é”a “à” ")
+@example("“ß”\n&eacute; é\n“x” &lt;")
 def test_the_short_cut_says_what_ftfy_says(text: str) -> None:
     expected = by_ftfy(text)
-    if "â€" not in expected:
+    # Entities and lost bytes that ftfy leaves are mended beyond it.
+    if "&" not in expected and "â€" not in expected:
         assert fix_encoding(text) == expected
 
 

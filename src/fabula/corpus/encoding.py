@@ -51,8 +51,9 @@ def fix_encoding(text: str) -> str:
         import ftfy
     except ImportError:
         raise MissingExtra("Cleaning texts", "corpus") from None
-    if "&" not in text and "＆" not in text and "\r" not in text:
-        # ftfy reads line by line, and a line that needs nothing tells it nothing.
+    if "\r" not in text and ("<" not in text or ("&" not in text and "＆" not in text)):
+        # ftfy reads line by line, and a line tells it nothing of the next, but that after a "<"
+        # it takes no entities for such.
         text = "\n".join(
             [
                 line.translate(_CURLED)
