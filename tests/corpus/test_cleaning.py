@@ -29,6 +29,22 @@ LINES = BODY.replace("\n\n", "\n")
         "https://example.org/story",
         "The End",
         "Edit: formatting\nEdit 2: part two is below",
+        "E: two typos",
+        "Edited for spacing",
+        "-042",
+        "More by me\n: p",
+        "/u/madeupname",
+        "Mobile formatting is awful, I'm sorry.",
+        "This is my first story in English, so please be gentle. Tell me of mistakes.",
+        "First timer, hope it wasn't too terrible.",
+        "Hooray for doing prompts and not my homework!",
+        "That's the best I could do before breakfast.",
+        "{Not the most original of stories, but I had fun writing it.}",
+        "(I'm sorry if this seems like a child wrote it, my grammar is bad)",
+        "Note from the author: it was late, but I'll post it anyway.",
+        "Written in ten minutes.",
+        "TL;DR the goose wins.",
+        "(Like my writing? Check out more at madeup.example)",
     ],
 )
 def test_notes_after_a_story_go(note: str) -> None:
@@ -46,6 +62,16 @@ def test_notes_after_a_story_go(note: str) -> None:
         "/u/somebody wrote the beginning, credit to them.",
         "Inspired by a song; hope you enjoy it!\n---",
         "[Original post](https://example.org/story)",
+        "(This actually happened to me)",
+        "[Lots of coarse language, lots of it]",
+        "(My first story on here, please bear with me!)",
+        "Apologies for the extremely basic rhyme style:",
+        "I don't know if this is what you were looking for, but it came to me at once.",
+        "Well, this blew up a bit more than I expected.",
+        "Someone deleted the comment that I was answering.",
+        "Warning: Horror & Gore.",
+        "Best I got:",
+        "[OT]",
     ],
 )
 def test_notes_before_a_story_go(note: str) -> None:
@@ -63,6 +89,11 @@ def test_notes_before_a_story_go(note: str) -> None:
         "P.S. Your goose has been found. Come and fetch it.",
         "He hoped that nobody would ask about the saddle.",
         "On my phone there were nine messages from the mayor.",
+        "(He had written to her every day for a year.)",
+        "The moral of this story is plain, said the goose.",
+        "From the prompt box came a whisper that nobody should have heard.",
+        "She was a writer, and not a good one, but she was gentle.",
+        "-7 was what the glass showed, and it fell.",
     ],
 )
 def test_paragraphs_of_a_story_stay(paragraph: str) -> None:
@@ -79,6 +110,9 @@ def test_paragraphs_of_a_story_stay(paragraph: str) -> None:
         ("I am a bot, and this action was performed automatically.", "moderators' post"),
         (f"{LINES}\n\nTo be continued...", "author says it is unfinished"),
         (f"{LINES}\n\n(continued in comments)", "author says it is unfinished"),
+        (f"{LINES}\n\n(To be continued, when I'm not at work)", "author says it is unfinished"),
+        (f"{LINES}\n\n(I'll finish this up when I'm home)", "author says it is unfinished"),
+        (f"{LINES}\n\nToo tired to finish this story.", "author says it is unfinished"),
         (f"Part two\n\n{LINES}", "continues another post"),
         (
             f"I really liked your story. The ending was fine.\n\n{LINES}",
@@ -115,6 +149,37 @@ def test_posts_that_are_no_story_fall(text: str, reason: str) -> None:
 )
 def test_marks_of_the_web_go(dirty: str, clean: str) -> None:
     assert clean_text(dirty, web=True).text == clean
+
+
+def test_the_authors_last_sentences_are_cut_from_the_last_paragraph() -> None:
+    last = BODY.rsplit("\n\n", 1)[-1]
+    assert last[-1] in ".!?"
+    for note in ("P.S. Still new to writing, so bear with me.", "Will post more after class."):
+        cleaned = clean_text(f"{LINES} {note}", web=True)
+        assert cleaned.text == BODY
+        assert cleaned.trims == ["note after the story"]
+    spoken = f'{LINES}\n\n"Sit down," he said, "and be quiet. I hope you enjoy my story."'
+    assert clean_text(spoken, web=True).text.endswith('I hope you enjoy my story."')
+
+
+def test_smiles_keep_their_space() -> None:
+    text = clean_text("You will see.:) And then: p", web=True).text
+    assert text == "You will see. :) And then :p"
+
+
+def test_verse_keeps_its_lines() -> None:
+    verse = (
+        "As I went down the river road\nto see the ships come in,\n"
+        "I met a man who bore a load\nof copper pots and tin.\n"
+        "He said the sea was far too wide\nfor anyone to sail,\n"
+        "and so he sat on the other side\nand sang into the gale."
+    )
+    assert clean_text(verse, web=True).text.count("\n\n") == 7
+    long = "He walked to the edge of the town where the river was wide <newline> "
+    published = long + " <newline> ".join(
+        ["and saw that the boats were all of them gone from it"] * 6
+    )
+    assert clean_text(published, published=True).text.count("\n\n") == 6
 
 
 def test_plain_sources_keep_their_marks() -> None:
@@ -164,6 +229,14 @@ def test_project_gutenbergs_frame_goes() -> None:
         ("A clock (not a watch) stops.", "A clock (not a watch) stops.", None),
         ("[WP] `` Stop the clock ! ''", '"Stop the clock!"', "WP"),
         ("[WP]", None, "WP"),
+        ("WP A clock stops.", "A clock stops.", "WP"),
+        ("WPs are not tags.", "WPs are not tags.", None),
+        ("[X-Post from /r/madeup] A clock stops.", "A clock stops.", None),
+        ("[Insert name] stops a clock.", "[Insert name] stops a clock.", None),
+        ("[ NANO ] A clock stops .", "A clock stops.", "NANO"),
+        ("A clock stops. (NSFW)", "A clock stops.", "NSFW"),
+        ("{EU} A clock.", "A clock.", "EU"),
+        ('She said"Stop". It did.', 'She said "Stop". It did.', None),
     ],
 )
 def test_prompt_tags_become_data(prompt: str, expected: str | None, tag: str | None) -> None:

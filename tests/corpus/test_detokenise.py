@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabula.corpus.detokenise import detokenise, looks_tokenised, tidy_quotes
+from fabula.corpus.detokenise import detokenise, looks_tokenised
+from fabula.corpus.quotes import tidy_quotes
 from fabula.story.sample import load_sample
 
 
@@ -63,6 +65,15 @@ def changed(before: str, after: str) -> int:
         ("“ Yes, ” I ’ d said .", "“Yes,” I’d said."),
         ("'T is late . 'T was dark .", "'Tis late. 'Twas dark."),
         ("A .45 lay there .", "A .45 lay there."),
+        ("It was five o' clock .", "It was five o'clock."),
+        ("Rock 'n ' roll of the ' 90s . Tell ' em .", "Rock 'n' roll of the '90s. Tell 'em."),
+        ("She ran . <\\newline> He slept .", "She ran.\nHe slept."),
+        ("`` I am not mad! ``, he said.", '"I am not mad!", he said.'),
+        ("`` I am late. `` He sat. `` So?''", '"I am late." He sat. "So?"'),
+        ("`` But I— `` <newline> `` Hush.''", '"But I—"\n"Hush."'),
+        ("He said , 'Come , ' and 'Go ! '", "He said, 'Come,' and 'Go!'"),
+        ("< Pick me up > it said .", "<Pick me up> it said."),
+        ("They were eatin ' bread , singin ' .", "They were eatin' bread, singin'."),
     ],
 )
 def test_each_mark_is_undone(published: str, written: str) -> None:
@@ -83,6 +94,65 @@ def test_each_mark_is_undone(published: str, written: str) -> None:
 def test_written_english_stays_as_it_is(text: str) -> None:
     assert detokenise(text) == text
     assert tidy_quotes(text) == text
+
+
+@pytest.mark.parametrize(
+    ("loose", "tidy"),
+    [
+        ('"Stop! ", said Mum. "Go on. "', '"Stop!", said Mum. "Go on."'),
+        ('He turned."Stay," he said, and"Now!"', 'He turned. "Stay," he said, and "Now!"'),
+        ("He went by 'Ash' now.", "He went by 'Ash' now."),
+        ("She called it'the end' and left.", "She called it 'the end' and left."),
+        ("What do you mean,'you don't know'?", "What do you mean, 'you don't know'?"),
+        (
+            "T'chaek and Doh'lan rode to the boys' camp.",
+            "T'chaek and Doh'lan rode to the boys' camp.",
+        ),
+        ("Three ships were runnin'these waters.", "Three ships were runnin' these waters."),
+        ("He held a ' charm' in his hand.", "He held a 'charm' in his hand."),
+        ("He called it ``odd'' and ''wrong''.", 'He called it "odd" and "wrong".'),
+    ],
+)
+def test_loose_quotes_find_their_words(loose: str, tidy: str) -> None:
+    assert tidy_quotes(loose) == tidy
+
+
+HARD = (
+    # Dialogue, and one quotation in another.
+    '"Did you hear?" he asked. "She said, \'Not today,\' and shut the door."\n\n'
+    '"Then," said Mara, "we wait. \'Patience,\' as your father used to say."\n\n'
+    '"Read me the sign." "It says \'No Entry\'." "And below?" "\'Ever.\'"',
+    # Elisions and apostrophes.
+    "'Twas the winter of the '90s; rock 'n' roll was dead. Tell 'em so, 'cause they won't ask.\n\n"
+    "The boys' kites, the Joneses' dog, Bess's hat and James' boots hung. He's runnin' late.",
+    # Abbreviations, titles and initials.
+    "Mr. Lowe, Mrs. Ames and Dr. J. R. Oduya met at St. Olave's, e.g. on Sundays, at 10 a.m. sharp."
+    " The U.S. team (Capt. Rusk vs. Lt. Bo) came second, etc. Nobody minded.",
+    # Numbers, money, times.
+    "It cost $1,200.50, or 5% of 24,000, at 5:30 p.m. on 3/4; No. 7 and #12 won by .5 points.\n\n"
+    "She counted: 1, 2, 3... 10!",
+    # Dashes, ellipses, brackets.
+    'The well-made box -- the old one -- fell. "I never—" he began. "Stop!"—and the door shut.\n\n'
+    'He waited... and waited... [A bell.] (It was very late!) "... or so I thought," he said.\n\n'
+    'The rope—if it was a rope—broke. "But—but why?"',
+    # Marks together.
+    'WHAT?! No!! Why...? He said it: "Is that (really) all?" She nodded; he didn\'t.',
+)
+
+
+def by_sentence(text: str) -> str:
+    """The form of the prompts: every sentence tokenised by itself, so that each stop is parted."""
+    return " <newline> <newline> ".join(
+        " ".join(_tokens(s) for s in re.split(r"(?<=[a-z][.!?]) (?=[A-Z\"'])", paragraph))
+        for paragraph in text.split("\n\n")
+    )
+
+
+@pytest.mark.parametrize("form", [publish, by_sentence])
+@pytest.mark.parametrize("text", HARD)
+def test_hard_cases_survive_the_round_trip(form: Callable[[str], str], text: str) -> None:
+    assert tidy_quotes(detokenise(form(text))) == text
+    assert tidy_quotes(detokenise(text)) == text
 
 
 def test_the_sample_corpus_survives_the_round_trip() -> None:

@@ -2,62 +2,57 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import re
 from dataclasses import dataclass, field
 
-from fabula.corpus.detokenise import detokenise, looks_tokenised, tidy_quotes
+from fabula.corpus.detokenise import detokenise, looks_tokenised
+from fabula.corpus.encoding import fix_encoding, squeeze
 from fabula.corpus.notes import is_comment, is_continuation, is_rule, trim_notes
-from fabula.errors import MissingExtra
+from fabula.corpus.quotes import tidy_quotes
+from fabula.corpus.rules import apply, make_rules
 
 MIN_WORDS = 40
 """Shorter texts are no story with five beats."""
 
 _REMOVED = re.compile(r"(?i)\W*(?:removed|deleted|deleted by user|comment removed)\W*")
+_MODERATOR_SIGNS = (
+    "off-topic",
+    "i am a bot",
+    "automatically",
+    "moderators",
+    "top-level",
+    "removed",
+)
 _MODERATOR = re.compile(
     r"(?i)off-topic (?:discussion|comments)|\bI am a bot\b|action was performed automatically"
     r"|message the moderators|top-level (?:comments|replies) must"
     r"|\byour (?:post|submission|comment) (?:has been|was) removed"
 )
-_MODERATORS_SAY = (
-    "ff-topic", "a bot", "erformed automatically", "he moderators", "op-level", "our post",
-    "our submission", "our comment",
-)  # fmt: skip
 _LINK = re.compile(
     r"\[ ?([^\]\n]{0,300}?) ?\] ?\( ?(?:https?:|www\.|/|#)[^()\n]*(?:\([^()\n]*\)[^()\n]*)?\)"
 )
 _URL = re.compile(r"(?i)[<(\[]?(?:https?: ?//|www\.)[^\s)>\]]+(?: ?\? ?\w+=[^\s)>\]]*)?[>)\]]?")
-_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3}|_{1,3}|~~)(?=\S)([^*_~\n]+?)(?<=\S)\1(?![\w*])")
-_LINE_MARKUP = re.compile(r"(?m)^ *(?:> ?)+|^ *(?:# ?)+(?!\d)|\^+(?=[\w(])")
-_ESCAPED = re.compile(r"\\([*_~`#>\[\]().!-])")
-_STARS = re.compile(r" *\*+ *$|(?<=\w) \*+(?=[\s.,!?])|\*+", re.M)
-_SPACED_ENTITY = re.compile(r"(?i)& ?(nbsp|amp|lt|gt|quot|#x?\d\w*) ?;")
+_EMPHASIS = make_rules(
+    ("*", r"\*(?<![\w*]\*)(\*{0,2})(?=\S)([^*_~\n]+?)(?<=\S)\*\1(?![\w*])", r"\2"),
+    ("_", r"_(?<![\w*]_)(_{0,2})(?=\S)([^*_~\n]+?)(?<=\S)_\1(?![\w*])", r"\2"),
+    ("~~", r"~~(?<![\w*]~~)(?=\S)([^*_~\n]+?)(?<=\S)~~(?![\w*])", r"\1"),
+)
+_LINE_MARKUP = make_rules(
+    ("\\", r"\\([*_~`#>\[\]().!-])", r"\1"),
+    (">", r"(?m)^ *(?:> ?)+", ""),
+    ("#", r"(?m)^ *(?:# ?)+(?!\d)", ""),
+    ("^", r"\^+ ?(?=[\w(])", ""),
+    # ": )" lost its space, or another's
+    (":)|:(", r":(?=[()](?:\s|$))(?<=[.!?]:)", " :"),
+    (": p|: P", r": (?=[pP](?:[\s.!?)]|$))(?<=[\w.!?)]: )", " :"),
+)
+_STARS = re.compile(r" (?=\*)(?<=\w )\*+(?=[\s.,!?]|$)|\*+")
 _GUTENBERG = re.compile(
     r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^\n]*\n(.*?)(?:\*\*\* ?END OF TH|\Z)", re.S
 )
-_BLANKS = re.compile(r"[^\S\n]+")
-_LINE_ENDS = re.compile(r" *\n *")
-_GOES_ON = re.compile(r"\n(?<=[\w,;]\n)[a-z]")
+_GOES_ON = re.compile(r"\n[a-z](?<=[\w,;]\n.)")
 _TERMINAL = ".!?\"'”’:"
-# Soft hyphens, hair and zero-width spaces, word joiners, byte-order marks: layout, not text.
-_INVISIBLE = re.compile("[\u00ad\u200a-\u200d\u2060\ufeff]")
-# Mojibake that lost a byte, so that ftfy must leave it.
-_BROKEN_QUOTES = (
-    ("â€œ", '"'),
-    ("â€™", "'"),
-    ("â€˜", "'"),
-    ("â€¦", "..."),
-    ('â€"', "—"),
-    ("â€“", "—"),
-)
-_BROKEN_CLOSE = re.compile(r"â€(?=[\s,.!?]|$)")
-# Curly quotes as ftfy makes them straight, the low ones too.
-_CURLY = str.maketrans(dict.fromkeys("‘’‛ʼ", "'") | dict.fromkeys("“”‟", '"'))
-# Any character but those that mean what they say, wherever they stand: ASCII, dashes, the
-# ellipsis, and letters that no wrongly decoded text begins with.
-_ODD = re.compile("[^\t\n -~–—…éèêëáàíóôöúüçñ]")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass(slots=True)
@@ -69,42 +64,6 @@ class Cleaned:
     trims: list[str] = field(default_factory=list)
 
 
-def fix_encoding(text: str) -> str:
-    """Mojibake, entities and odd line ends put right (ftfy); plain ASCII passes untouched."""
-    if text.isascii():
-        odd = "&" in text or not text.replace("\n", "").isprintable()
-    else:
-        text = text.translate(_CURLY)
-        # What is left is seldom more than an accent or a dash, which ftfy leaves alone.
-        odd = "&" in text or _ODD.search(text) is not None
-    if odd:
-        try:
-            import ftfy
-        except ImportError:
-            raise MissingExtra("Cleaning texts", "corpus") from None
-        text = ftfy.fix_text(text, uncurl_quotes=True, normalization="NFC")
-        if "&" in text:
-            text = html.unescape(_SPACED_ENTITY.sub(r"&\1;", text))
-        if "â€" in text:
-            for broken, mended in _BROKEN_QUOTES:
-                text = text.replace(broken, mended)
-            text = _BROKEN_CLOSE.sub('"', text)
-        text = _INVISIBLE.sub("", _CONTROL.sub(" ", text))
-    return text
-
-
-def squeeze(text: str) -> str:
-    """One space between words, none at the ends of lines."""
-    if text.isascii() and text.replace("\n", "").isprintable():
-        while "  " in text:
-            text = text.replace("  ", " ")
-    else:
-        text = _BLANKS.sub(" ", text)
-    if " \n" in text or "\n " in text:
-        text = _LINE_ENDS.sub("\n", text)
-    return text.strip()
-
-
 def strip_markup(text: str, web: bool) -> str:
     """Markdown out: links to their words, bare addresses to ⟨link⟩, emphasis to plain words.
 
@@ -114,17 +73,10 @@ def strip_markup(text: str, web: bool) -> str:
     """
     if "://" in text or ": //" in text or "www." in text or "](" in text or "] (" in text:
         text = _URL.sub("⟨link⟩", _LINK.sub(r"\1⟨link⟩", text))
-    if "*" in text or "_" in text or "~~" in text:
-        text = "\n".join(
-            _EMPHASIS.sub(r"\2", _EMPHASIS.sub(r"\2", line))
-            if "*" in line or "_" in line or "~~" in line else line
-            for line in text.split("\n")
-        )  # fmt: skip
+    # Twice, for emphasis within emphasis.
+    text = apply(_EMPHASIS, apply(_EMPHASIS, text))
     if web:
-        if "\\" in text:
-            text = _ESCAPED.sub(r"\1", text)
-        if ">" in text or "#" in text or "^" in text:
-            text = _LINE_MARKUP.sub("", text)
+        text = apply(_LINE_MARKUP, text)
     return text
 
 
@@ -141,7 +93,10 @@ def unwrap(text: str) -> str:
     going_on = sum(b[0].islower() and a[-1] not in _TERMINAL for a, b in pairs)
     widths = sorted(len(a) for a, _ in pairs)
     width = widths[len(widths) * 9 // 10]
-    if len(pairs) < 3 or going_on < 0.3 * len(pairs) or width > 120:
+    # The lines of verse are short, or of all lengths; a wrapped text's are nearly of one.
+    if len(pairs) < 3 or going_on < 0.3 * len(pairs) or not 50 <= width <= 120:
+        return text
+    if widths[len(widths) // 2] < 0.6 * width:
         return text
     joined = [lines[0]]
     for before, line in itertools.pairwise(lines):
@@ -153,6 +108,11 @@ def unwrap(text: str) -> str:
         else:
             joined.append(" " + line)
     return "".join(joined)
+
+
+def _from_moderators(head: str) -> bool:
+    small = head.lower()
+    return any(sign in small for sign in _MODERATOR_SIGNS) and bool(_MODERATOR.search(head))
 
 
 def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned:
@@ -173,16 +133,16 @@ def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned
     if "PROJECT GUTENBERG" in text and (match := _GUTENBERG.search(text)):
         text = match[1]
         trims.append("Project Gutenberg's header and licence")
-    if _REMOVED.fullmatch(text, 0, 200) and len(text) < 200:
+    if len(text) < 200 and _REMOVED.fullmatch(text):
         return Cleaned("", "post was removed or deleted")
-    head = text[:1000]
-    if any(sign in head for sign in _MODERATORS_SAY) and _MODERATOR.search(head):
+    if _from_moderators(text[:1000]):
         return Cleaned("", "moderators' post")
     before = text = squeeze(text)
     text = strip_markup(text, web)
     if len(text) != len(before):
         trims.append("markup or links")
-    before, text = text, unwrap(text)
+    # The published form has lost no line's end, so there each is a paragraph's.
+    before, text = text, text if published else unwrap(text)
     if text is not before:
         trims.append("hard-wrapped lines")
     paragraphs = [p for p in (line.strip() for line in text.split("\n")) if p]
@@ -200,10 +160,7 @@ def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned
         paragraphs = [p for p in paragraphs if not is_rule(p)]
     text = "\n\n".join(paragraphs)
     if web:
-        if "*" in text:
-            lines = text.split("\n")
-            text = squeeze("\n".join(_STARS.sub("", ln) if "*" in ln else ln for ln in lines))
-        text = tidy_quotes(text)
+        text = tidy_quotes(squeeze(_STARS.sub("", text)) if "*" in text else text)
     if "⟨link⟩" in text:
         text = squeeze(re.sub(r" ?⟨link⟩", "", text))
     return Cleaned(text, None if text else "text is empty", trims)

@@ -12,142 +12,119 @@ from __future__ import annotations
 
 import re
 
-# Any mark of the published form that no well-formed text has.
-_MARKS = re.compile(r"``|<newline>|(?i:[a-z] n['’]t\b)|\w ,(?=\s)|\w \.(?=\s|$)|\( \w")
+from fabula.corpus.rules import apply, make_rules
+
+_OPENS = re.compile(r"(?<![\w.,!?;…—])'(?=\w)")
+_CLOSES = re.compile(r"'(?!\w)(?<=[\w.,!?;…—]')")
 
 
-class _Rule:
-    """A substitution, and words of which a text must hold one for the pattern to match at all.
-
-    The guard costs a tenth of the search. Patterns begin with the literal that they look for, and
-    look back over it after that: so the search jumps from one such character to the next.
-    """
-
-    def __init__(self, guard: str, pattern: str, put: str) -> None:
-        self.guard = guard.split("|")
-        self.substitute = re.compile(pattern).sub
-        self.put = put
-
-    def apply(self, text: str, low: str) -> str:
-        for sign in self.guard:
-            if sign in low:
-                return self.substitute(self.put, text)
-        return text
+def _close_single(match: re.Match[str]) -> str:
+    """A single quote between spaces closes what is open in its line, or else opens."""
+    line = match.string[match.string.rfind("\n", 0, match.start()) + 1 : match.start()]
+    if match[0][-1] == "'" or len(_OPENS.findall(line)) > len(_CLOSES.findall(line)):
+        return match[0].strip() + match[0][2:]
+    return " '"
 
 
-# One pass each, in this order: words join words, marks join the word before them, brackets and
-# quotes close around what is in them.
-_RULES = tuple(
-    _Rule(*rule)
-    for rule in (
-        # did n't -> didn't
-        (" n't| n’t", r" (?<=[A-Za-z] )(?=[nN]['’][tT]\b)", ""),
-        # you 're -> you're; not the letter 's' in quotes
-        (
-            " '| ’",
-            r" (?<=[\w.] )(?=['’](?:[sSmMdD]|[rR][eE]|[vV][eE]|[lL][lL])\b(?!['’]))",
-            "",
-        ),
-        # the kids ' toys -> the kids' toys, where no quotation closes later in the line
-        (
-            "s ' ",
-            r" ' (?<=s ' )(?=[A-Za-z])(?!(?:[^'\n]|(?<=\w)'(?=\w)|'')* '(?!'))",
-            "' ",
-        ),
-        # I ’ d -> I’d (curly apostrophes were spaced on both sides)
-        ("’ ", r"(?i)(?<=\w) ?’ (?=(?:s|m|d|t|re|ve|ll)\b)", "’"),
-        # the tokeniser's own list of contractions
-        ("gon na|wan na", r"(?i)\b(gon|wan) (?=na\b)", r"\1"),
-        ("got ta", r"(?i)\b(got) (?=ta\b)", r"\1"),
-        ("gim me|lem me", r"(?i)\b(gim|lem) (?=me\b)", r"\1"),
-        ("can not", r"(?i)\b(can) (?=not\b)", r"\1"),
-        ("t is|t was", r" (?<=['’][tT] )(?=(?:[iI][sS]|[wW][aA][sS])\b)", ""),
-        ("d 'ye|d ’ye", r"(?i)\b(d) (?=['’]ye\b)", r"\1"),
-        ("more 'n|more ’n", r"(?i)\b(more) (?=['’]n\b)", r"\1"),
-        # word , -> word,   but not " .5", nor dots that open a sentence
-        (
-            " ,| ;| !| ?| .| :",
-            r" (?<=[^\s(\[{`“‘] ) *(?=[,;!?](?![\w,])|[.:](?![\w./]))",
-            "",
-        ),
-        (" ..", r" (?<=[^\s(\[{`“‘] ) *(?=\.{2,}(?=\s|$|''|\"))", ""),
-        (" %", r" (?<=\d )(?=%)", ""),
-        # ( so ) -> (so)
-        ("( |[ |{ ", r"(?<=[(\[{]) +(?=\S)", ""),
-        (" )| ]| }", r" (?<=\S ) *(?=[)\]}])", ""),
-        # http: //x -> http://x ; $ 5 -> $5 ; # 1 -> #1
-        ("http", r"(?i)\b(https?) ?: ?(?=//)", r"\1:"),
-        ("$ |£ |€ |# ", r"(?<![\w$])([$£€#]) (?=\d)", r"\1"),
-        # quotes, straight and curly
-        ("``", r"`` *", '"'),
-        ("''", r" *''", '"'),
-        ("“ |‘ ", r"(?<=[“‘]) +", ""),
-        (" ”| ’", r" +(?=”)| +(?=’(?:[\s.,;:!?)\"]|$))", ""),
-    )
+# In this order: words join words, marks join the word before them, brackets and quotes close
+# around what is in them.
+_RULES = make_rules(
+    # did n't -> didn't
+    (" n'| n’| N'| N’", r" (?=[nN]['’][tT]\b)(?<=[a-zA-Z] )", ""),
+    # you 're -> you're; not the letter 's' in quotes
+    (" '| ’", r"(?i) (?=['’](?:s|m|d|re|ve|ll)\b(?!['’]))(?<=[\w.] )", ""),
+    # eatin ' houses -> eatin' houses
+    ("in ' ", r" ' (?=\w)(?<=[a-z][a-z]in ' )", "' "),
+    # the kids ' toys -> the kids' toys, where no quotation closes later in the line
+    (
+        "s ' ",
+        r" ' (?=[A-Za-z])(?<=s ' )"
+        r"(?!(?:[^'\n]|(?<=\w)'(?=\w)|''|(?<=s )'(?= [A-Za-z]))* '(?!')(?!(?<=s ') [A-Za-z]))",
+        "' ",
+    ),
+    # I ’ d -> I’d (curly apostrophes were spaced on both sides)
+    ("’ ", r"(?i)(?: ’|’) (?=(?:s|m|d|t|re|ve|ll)\b)(?:(?<=\w ’ )|(?<=\w’ ))", "’"),
+    # the tokeniser's own list of contractions
+    ("n na|N na|N NA", r"(?i) (?=na\b)(?<=\b(?:gon|wan) )", ""),
+    ("ot ta|OT TA", r"(?i) (?=ta\b)(?<=\bgot )", ""),
+    ("im me|em me|IM ME|EM ME", r"(?i) (?=me\b)(?<=\b(?:gim|lem) )", ""),
+    ("an not|AN NOT", r"(?i) (?=not\b)(?<=\bcan )", ""),
+    (
+        "'t is|'t was|'T is|'T was|’t is|’t was|’T is|’T was",
+        r"(?i) (?=(?:is|was)\b)(?<=['’]t )",
+        "",
+    ),
+    ("d 'ye|d ’ye|D 'ye|D ’ye", r"(?i) (?=['’]ye\b)(?<=\bd )", ""),
+    ("ore 'n|ore ’n|ORE 'N", r"(?i) (?=['’]n\b)(?<=\bmore )", ""),
+    ("o' clock|o ' clock|o ’ clock|o’ clock|O' C", r"(?i)\b(o) ?(['’]) (?=clock)", r"\1\2"),
+    # word , -> word,   but not " .5", nor dots that open a sentence
+    (
+        " ,| ;| !| ?| .| :",
+        r" (?= *(?:[,;!?](?![\w,])|[.:](?![\w./])))(?<=[^\s(\[{`“‘] ) *",
+        "",
+    ),
+    (" ..", r" (?= *\.{2,}(?=[\s?!,;:)]|$|''|\"))(?<=[^\s(\[{`“‘] ) *", ""),
+    (" %", r" (?=%)(?<=\d )", ""),
+    # ( so ) -> (so)
+    ("( |[ |{ ", r"([(\[{]) +(?=\S)", r"\1"),
+    (" )| ]| }", r" (?= *[)\]}])(?<=\S ) *", ""),
+    # ' em -> 'em, the ' 90s -> the '90s, rock 'n ' roll -> rock 'n' roll
+    ("' ", r"(?i)' (?=(?:em|cause|til|twas|tis|\d\ds)\b)(?<!\S' )", "'"),
+    (" 'n ' ", r" 'n ' ", " 'n' "),
+    # < so > -> <so>
+    ("< ", r"< ([^<>\n]{0,80}[^<>\s]) >", r"<\1>"),
+    # http: //x -> http://x ; $ 5 -> $5 ; # 1 -> #1
+    ("http|HTTP|Http", r"(?i)\b(https?) ?: ?(?=//)", r"\1:"),
+    ("$ |£ |€ |# ", r"([$£€#]) (?=\d)(?<![\w$]. )", r"\1"),
+    # quotes, straight and curly
+    ("``", r"`` *", '"'),
+    (" ''", r" +''", '"'),
+    ("''", r"''", '"'),
+    ("“ |‘ ", r"([“‘]) +", r"\1"),
+    # "Stop! '' —and -> "Stop!"—and
+    (" —", r" (?=—\w)(?<=[!?…'\"] )", ""),
+    (" …", r" (?=…['\"])(?<=[!?] )", ""),
+    # 'Come , ' says he -> 'Come,' says he ; tryin ' . -> tryin'.
+    (" '", r" '(?=[.,;!?])(?<=\w ')", "'"),
+    (" '\"", r" '(?=\"(?:[\s.,!?]|$))(?<=[\w.,!?;…—] ')", "'"),
+    (" '", r" '(?: |(?=\n)|$)(?:(?<=[.,!?;…—] ')|(?<=[.,!?;…—] ' ))", _close_single),
+    (" ’", r" +’(?=[\s.,;:!?)\"]|$)", "’"),
+    (" ”", r" +”", "”"),
+)
+
+# What no well-formed text has. A search for one of them is cheap, so each is counted by itself.
+_MARKS = tuple(
+    re.compile(pattern)
+    for pattern in (r"``", r" [nN]['’][tT]\b(?<=[A-Za-z] ...)", r" [,.](?=\s|$)(?<=\w .)", r"\( \w")
 )
 
 
 def looks_tokenised(text: str) -> bool:
     """True where the published form has left its marks."""
-    return len(_MARKS.findall(text, 0, 4000)) >= 3 or "<newline>" in text
+    if "<newline>" in text or "<\\newline>" in text:
+        return True
+    head = text[:4000]
+    return sum(len(mark.findall(head)) for mark in _MARKS) >= 3
 
 
 def detokenise(text: str) -> str:
     """Written English from the published form; text without its marks comes back unchanged."""
+    # Some copies of the release have the marker as <\newline>.
+    if "<\\newline>" in text:
+        text = text.replace("<\\newline>", "<newline>")
     if "<newline>" in text:
-        first, *rest = text.split("<newline>")
-        lines = [first.rstrip(" \t"), *(line.strip(" \t") for line in rest[:-1])]
-        text = "\n".join([*lines, rest[-1].lstrip(" \t")])
-    low = text.lower()
-    for rule in _RULES:
-        text = rule.apply(text, low)
-    return text
+        text = "\n".join([line.strip(" \t") for line in text.split("<newline>")])
+    if text.count("``") > text.count("''") + 1:
+        text = "\n".join([_close(line) for line in text.split("\n")])
+    return apply(_RULES, text)
 
 
-_LOOSE_QUOTE = re.compile(r'"(?<!\S")(?!\S)')
-_LOOSE_SINGLES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), put)
-    for pattern, put in (
-        # 'Daddy! ' -> 'Daddy!'
-        (r" '(?<=[.,!?] ')(?=\s|$)", "'"),
-        # 'so ' and ' so ' -> 'so'
-        (r"'(?<!\S') ?(\w[^'\n]{0,80}?) '(?=[\s,.;!?]|$)", r"'\1'"),
-        # ' so'he said -> 'so' he said
-        (r"' (?<!\S' )(\w[^'\n]{0,80}?) ?'(?=\w)", r"'\1' "),
-        # the peoples ' voice -> the peoples' voice
-        (r" '(?<=s ')(?= [a-z])", "'"),
-        # three'arrow' spells -> three 'arrow' spells
-        (
-            r"'(?<=[a-z]')(?=(?!(?:[stdm]|re|ve|ll|em|am|all|n|clock|er)\b)[A-Za-z][^'\n]{0,60}'(?!\w))",
-            " '",
-        ),
-        # he said,'They -> he said, 'They
-        (r"'(?<=[a-z][,.:]')(?=[A-Z])", " '"),
-    )
-)
+_OPENED_TWICE = re.compile(r"``((?:[^`']|'(?!'))*[.,!?…–—-]) ``(?=[ ,.]|$)")
 
 
-def tidy_quotes(text: str) -> str:
-    """Close quotation marks around their words where somebody's clean-up left them loose."""
-    if _LOOSE_QUOTE.search(text):
-        text = "\n".join(
-            _tidy_line(line) if _LOOSE_QUOTE.search(line) else line for line in text.split("\n")
-        )
-    if "'" in text:
-        for pattern, put in _LOOSE_SINGLES:
-            text = pattern.sub(put, text)
-    return text
-
-
-def _tidy_line(line: str) -> str:
-    """Loose double quotes open and close in turn."""
-    pieces = line.split('"')
-    for number in range(1, len(pieces)):
-        before, after = pieces[number - 1], pieces[number]
-        if before[-1:].strip() or after[:1].strip():
-            continue
-        if number % 2:
-            pieces[number] = after.lstrip(" ")
-        else:
-            pieces[number - 1] = before.rstrip(" ")
-    return '"'.join(pieces)
+def _close(line: str) -> str:
+    """A line whose every quotation opens, and some twice: the tokeniser took a mark that closes
+    after a space for one that opens."""
+    if line.count("``") > line.count("''") + 1:
+        return _OPENED_TWICE.sub(r"``\1''", line)
+    return line

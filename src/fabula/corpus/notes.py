@@ -8,62 +8,57 @@ from __future__ import annotations
 
 import re
 
+from fabula.corpus.talk import AFTER, BEFORE, Talk, talk
+
 _HEAD = 3
 _TAIL = 8
 _MAX_NOTE_WORDS = 120
 _MAX_ASIDE_WORDS = 30
 _MAX_LINK_WORDS = 12
+_MIN_STORY_WORDS = 12
+_MAX_TAIL = 250
+"""Characters of a last paragraph in which the author may turn to the readers."""
 
 _EDIT = re.compile(
-    r"(?i)[\W_]{0,6}(?:edit(?:ed|s)?|eta|update)\b[^:;\-–—.(\w]{0,3}(?:\w+ ?\d*)?[:;\-–—.(]"
+    r"(?i)[\W_]{0,6}(?:edit(?:ed|s)?|eta|update"
+    r"|e ?\d?(?=:))\b[^:;\-–—.(\w]{0,3}(?:\w+ ?\d*)?[:;\-–—.(]"
 )
 # The same within a last paragraph, where a source has lost its line ends.
 _EDIT_INSIDE = re.compile(r"\s[\W_]*(?:EDIT|Edit)\b ?\d?[\W_]{0,4}:")
-# Words that neither a story's first paragraphs nor its last ones have. They are sought in lower
-# case, because ignoring case takes three times as long.
-_TALK = (
-    r"feedback\b|criti(?:que|ci[sc]i?[sm])s?\b.{0,40}\b(?:welcome|appreciated|encouraged|please)"
-    r"|(?:constructive|any|all) criti|cc welcome"
-    r"|thank(?:s| you)(?: (?:so|very) much)? for (?:the (?:read|prompt|support|gold)|reading)"
-    r"|thanks,? op\b|first[- ]times? (?:post|writ|respond|submit)"
-    r"|first (?:ever )?(?:post|prompt|response|submission|wp|reddit post)\b"
-    r"|(?:never|haven't) (?:posted|written (?:anything|a story|one of))"
-    r"|hope (?:you|u|y'all|everyone|that you)(?: \w+)? (?:enjoy|like)"
-    r"|(?:on|from) (?:my )?(?:phone|mobile|ipad|tablet)\b.{0,60}\b(?:format|error|typo|mistake)"
-    r"|(?:sorry|apolog\w+|pardon|excuse|forgive)\b.{0,40}\b(?:formatting|grammar|grammatical"
-    r"|typos?|spelling|english|mobile|my phone)\b"
-    r"|this (?:sub|subreddit|prompt|thread)\b|(?:the|your) prompt\b"
-    r"|author'?s?'? ?notes?\b|a/n\b|tl;?dr\b|word count\b|cross-?post"
-    r"|original post\b|narrated(?: by|:)|proof[- ]?read"
+# A paragraph wholly in brackets speaks of the text, if it has one of these and is the author's.
+_BRACKETED = re.compile(r"[\[({].*[\])}][\W_]{0,3}", re.S)
+_OF_WRITING = re.compile(
+    r"\b(?:stor(?:y|ies)|writ(?:e|er|ing|ten)|wrote|critiques?|grammar|prompts?|edit(?:ed|s)?|nsfw"
+    r"|coarse language|(?:sub)?reddits?|post(?:ed)?|paragraphs?|comments?|inspired|continued?|title"
+    r"|singular|happened|novice|finish)\b"
 )
-_NOTE_BEFORE = re.compile(
-    rf"\b(?:{_TALK}|note:|wrote this\b|i know this is (?:a )?long"
-    r"|(?:wrote|posted|post|credit|thanks)\b.{0,80}(?<![\w/])/?[ru]/\w{3,}|want me to continue\b)"
-    r"|(?<![\w/])/?[ru]/\w{3,}.{0,80}\b(?:wrote|post|prompt|credit|sub|here goes|ruined|thanks)"
+_AUTHOR = re.compile(
+    r"\b(?:i|i'm|i'll|i've|my|me|this|you|your|please|sorry|incoming|read)\b|nsfw|lots of"
 )
-_NOTE_AFTER = re.compile(
-    rf"(?<![\w/])/?r/\w{{3,}}|\b(?:{_TALK}|(?:my|the|a) (?:own )?sub(?:reddit)?\b"
-    r"|parts? ?(?:\d|two|three|ii|iii)\b.{0,40}\b(?:below|coming|soon|here|comments?|repl|later"
-    r"|tomorrow|if|when|now|up|link|anyone|interest)|(?:writing|working on) part \w+"
-    r"|more (?:of my )?(?:little )?stories\b|let me know (?:what|if|how)"
-    r"|tell me what you think|would (?:you|anyone) like (?:more|me)"
-    r"|(?:want|wants|like|liked) (?:me to|to (?:read|see)) (?:more|continue)"
-    r"|will continue (?:if|later|this)|continue(?:d)? if\b|patreon\b|this story\b"
-    r"|(?:i'll|i will|i might|may|should i) (?:write more|post more|finish this)"
-    r"|off the top of my head|my (?:blog|website|webpage|twitter)\b"
-    r"|english is(?: not|n't) my)"
-)
+# A story's number in its author's count, or a smile.
+_SENTENCE = re.compile(r"[.!?…][\"')\]]* +(?=\S)")
+_POSTSCRIPT = re.compile(r"\bP\. ?S\.[ :,-]*$")
+_SIGNED = re.compile(r"[-–—~] ?\d{2,4}|[:;]-? ?[)(pd3]")
 _REDDIT = re.compile(
-    r"(?i)\b(?:new (?:to|on)|learn) reddit|\breddit (?:format|gold|tells|wants)|\bupvotes?\b"
+    r"(?i)\b(?:new (?:to|on)|learn) reddit|\breddit (?:format|gold|tells|wants)|\b(?:the|for|your"
+    r"|my|get|got)"
+    r" (?:\w+ )?upvotes\b|\bupvotes? (?:this|if)\b"
 )
 # A reader's answer to somebody else's story.
-_COMMENT = re.compile(
-    r"(?i)\b(?:read|liked?|loved?|enjoyed|feedback on|critique of) your (?:story|writing|piece)"
-    r"|\bbefore i critique\b|\bwanted to give you some feedback\b"
+_COMMENT = talk(
+    (
+        "your ",
+        r"\b(?:read|liked?|loved?|enjoyed|feedback on|critique of) your (?:story|writing|piece)",
+    ),
+    (
+        "before i critique|give you some",
+        r"\b(?:before i critique|wanted to give you some feedback)\b",
+    ),
 )
 _RULE = re.compile(r"(?:[^\w\"'“”‘’?!]|_)+|[\W_]*(?:x[\W_]*){3,}|[\W_]*⟨link⟩[\W_]*")
 _UNFINISHED = re.compile(
-    r"(?i)[\W_]*(?:to be continued|tbc|cont(?:inue|inued|'d)?)\b[\W_]*(?:\w+[\W_]*){0,4}$"
+    r"(?i)[\W_]*(?:to be continued|tbc|cont(?:inue|inued|'d)?)\b[\W_]*(?:\w+[\W_]*){0,8}$"
+    r"|[\[({].{0,40}\bfinish\b.{0,60}[\])}]\W*$|.{0,30}\bto finish (?:this |the |my )?story\W*$"
     r"|.{0,80}\bcontinued (?:in|below|here|as)\b.{0,80}$"
 )
 _CONTINUATION = re.compile(
@@ -80,7 +75,7 @@ def is_rule(paragraph: str) -> bool:
 
 def is_comment(paragraphs: list[str]) -> bool:
     """True where the post is about another's story."""
-    return any(p[0] not in '"“' and _COMMENT.search(p) for p in paragraphs[:2])
+    return any(p[0] not in '"“' and _COMMENT.search(p.lower()) for p in paragraphs[:2])
 
 
 def is_continuation(paragraphs: list[str]) -> bool:
@@ -110,7 +105,7 @@ def trim_notes(paragraphs: list[str]) -> tuple[list[str], list[str], bool]:
         if (
             is_rule(paragraphs[index])
             and _words(after) <= _MAX_NOTE_WORDS
-            and _is_note(after[0], _NOTE_AFTER)
+            and _is_note(after[0], AFTER)
         ):
             last = index
             trims.append("note after the story")
@@ -121,17 +116,22 @@ def trim_notes(paragraphs: list[str]) -> tuple[list[str], list[str], bool]:
             unfinished = True
         elif _THE_END.fullmatch(end):
             trims.append("'The End'")
-        elif _is_note(end, _NOTE_AFTER) or _is_aside(end):
+        elif (_is_note(end, AFTER) and _note_inside(end) is None) or _is_aside(end):
             trims.append("note after the story")
         elif not is_rule(end):
             break
         last -= 1
-    if last and (match := _EDIT_INSIDE.search(paragraphs[last - 1], 200)):
-        paragraphs = [*paragraphs[: last - 1], paragraphs[last - 1][: match.start()].rstrip()]
-        trims.append("edit note")
+    if last:
+        end = paragraphs[last - 1]
+        if match := _EDIT_INSIDE.search(end, 200):
+            paragraphs = [*paragraphs[: last - 1], end[: match.start()].rstrip()]
+            trims.append("edit note")
+        elif (start := _note_inside(end)) is not None:
+            paragraphs = [*paragraphs[: last - 1], end[:start].rstrip()]
+            trims.append("note after the story")
     first = 0
     for index in range(min(_HEAD, last - 1)):
-        if _is_note(paragraphs[index], _NOTE_BEFORE) or _EDIT.match(paragraphs[index]):
+        if _is_note(paragraphs[index], BEFORE) or _EDIT.match(paragraphs[index]):
             first = index + 1
             trims.append("note before the story")
         elif not is_rule(paragraphs[index]):
@@ -139,12 +139,39 @@ def trim_notes(paragraphs: list[str]) -> tuple[list[str], list[str], bool]:
     return paragraphs[first:last], list(dict.fromkeys(trims)), unfinished
 
 
-def _is_note(paragraph: str, talk: re.Pattern[str]) -> bool:
+def _is_note(paragraph: str, words: Talk) -> bool:
     if paragraph[0] in '"“' or paragraph.count(" ") > _MAX_NOTE_WORDS:
         return False
     if "⟨link⟩" in paragraph and paragraph.count(" ") < _MAX_LINK_WORDS:
         return True
-    return talk.search(paragraph.lower()) is not None
+    small = paragraph.lower()
+    if small[0] in "[({" and _BRACKETED.fullmatch(small):
+        if _OF_WRITING.search(small) and _AUTHOR.search(small):
+            return True
+    elif len(small) < 8 and words is AFTER and _SIGNED.fullmatch(small):
+        return True
+    return words.search(small) is not None
+
+
+def _note_inside(paragraph: str) -> int | None:
+    """Where the author's sentences begin at the end of a last paragraph, outside of speech."""
+    tail = max(0, len(paragraph) - _MAX_TAIL)
+    match = AFTER.search(paragraph[tail:].lower())
+    if match is None or paragraph[0] in "[({":
+        return None
+    starts = [m.end() for m in _SENTENCE.finditer(paragraph, 0, tail + match.start() + 1)]
+    if not starts or paragraph.count('"', 0, starts[-1]) % 2:
+        return None
+    story = paragraph[: starts[-1]]
+    if (
+        paragraph[0] not in '"“'
+        and paragraph.count(" ") <= _MAX_NOTE_WORDS
+        and (story.count(" ") < _MIN_STORY_WORDS or _OF_WRITING.search(story.lower()))
+    ):
+        # All of the paragraph is the author's.
+        return None
+    postscript = _POSTSCRIPT.search(paragraph, 0, starts[-1])
+    return postscript.start() if postscript else starts[-1]
 
 
 def _is_aside(paragraph: str) -> bool:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import re
 
-from fabula.corpus.clean import fix_encoding, squeeze, strip_markup
-from fabula.corpus.detokenise import detokenise, tidy_quotes
+from fabula.corpus.clean import strip_markup
+from fabula.corpus.detokenise import detokenise
+from fabula.corpus.encoding import fix_encoding, squeeze
+from fabula.corpus.quotes import tidy_quotes
 
 OFF_TOPIC = frozenset({"OT", "MODPOST", "META", "MOD", "ANNOUNCEMENT"})
 """Tags of posts that ask for no story."""
 
-_KNOWN = "WP|EU|CW|PI|TT|RF|IP|MP|SP|OT|FF|CC|PM|MODPOST"
+_KNOWN = "WP|EU|CW|PI|TT|RF|IP|MP|SP|OT|FF|CC|PM|CS|NSFW|MODPOST"
+# In brackets, any short word in capitals or title case may be a tag, but not the words of "[Insert
+# name] walks in": what is no known tag must be all in capitals, or stand with one that is known.
 _OPENING_TAG = re.compile(
-    rf"\W{{0,2}}[\[{{] ?([A-Za-z][A-Za-z /]{{1,11}}?) ?[\]}}][\s:.,-]*"
-    rf"|(?i:\( ?({_KNOWN}) ?\)[\s:.,-]*)|({_KNOWN})(?:\]| ?[:-])[\s:-]*"
+    rf"\W{{0,2}}[\[{{] ?((?i:{_KNOWN})(?: ?[/&,] ?[A-Za-z]{{2,8}})*"
+    r"|[A-Z]{2,8}(?:[ /][A-Z]{2,8})?)"
+    r" ?[\]}][\s:.,-]*"
+    rf"|(?i:\( ?({_KNOWN}) ?\)[\s:.,-]*)|((?i:{_KNOWN}))(?:\]| ?: )[\s:-]*"
+    r"|()(?i:[\[(] ?(?:x-?post|cross-?post)[^\])]*[\])])\s*"
+    r"|(WP) (?=[A-Z])"
 )
 _CLOSING_TAG = re.compile(rf"\s*[\[({{] ?((?i:{_KNOWN})) ?[\])}}]\s*$")
 
@@ -22,7 +30,8 @@ def split_prompt_tag(prompt: str) -> tuple[str | None, str]:
     """The letters of a prompt's tags, upper case ("WP"; "WP CW" for two), and the rest."""
     tags: list[str] = []
     while match := _OPENING_TAG.match(prompt):
-        tags.append((match[1] or match[2] or match[3]).upper())
+        tag = next((group for group in match.groups() if group), "")
+        tags += [tag.upper()] if tag else []
         prompt = prompt[match.end() :]
     if match := _CLOSING_TAG.search(prompt):
         tags.append(match[1].upper())
