@@ -178,7 +178,8 @@ def find_sentences(texts: Sequence[str]) -> Sentences:
     begins[1:] &= blank[:-1]
     return Sentences(
         list(texts), base, np.searchsorted(text, np.arange(len(texts) + 1)), text, start, end,
-        np.logical_or(opens, fresh), (quotes[start] - quotes[head]) % 2 == 1, quotes[end] > quotes[start],
+        np.logical_or(opens, fresh), (quotes[start] - quotes[head]) % 2 == 1,
+        quotes[end] > quotes[start],
         kinds, codes, _count(begins),
     )  # fmt: skip
 

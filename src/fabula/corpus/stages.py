@@ -54,7 +54,12 @@ class Settings:
 def clean_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     """`RAW` to `CLEAN`; rows that fall keep their place, with the reason and without text."""
     rows = [_clean_row(row, settings) for row in batch.to_pylist()]
-    short = [row for row in rows if row["reason"] is None and row["gold"] is None]
+    # Five paragraphs are five sentences at least, and most stories have them.
+    short = [
+        row
+        for row in rows
+        if row["reason"] is None and row["gold"] is None and row["text"].count("\n\n") < 4
+    ]
     for row, enough in zip(short, have_five_sentences([r["text"] for r in short]), strict=True):
         if not enough:
             row["reason"] = "fewer than five sentences"

@@ -81,12 +81,7 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
         terms={t: i for i, t in enumerate(terms)},
     )  # fmt: skip
     moods = lists.moods(words)
-    tables = Tables(
-        vocabulary=vocabulary,
-        vectors=vectors.astype(np.float32) / 127 * share[:, None],
-        moods=moods.astype(np.float32),
-        rarity=rarity,
-    )
+    tables = Tables.of(vocabulary, vectors, share, moods, rarity)
     arrays: Arrays = {"vectors": vectors, "word_weights": share.astype(np.float32)}
     arrays |= {"moods": moods.astype(np.float16), "rarity": rarity}
     batch = scan([s.text for s in stories], vocabulary)

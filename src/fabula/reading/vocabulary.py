@@ -36,6 +36,15 @@ _MARKS: dict[str, tuple[int, int]] = {
 }  # fmt: skip
 
 
+SIGN_BITS = 18
+
+
+def pair_sign(code: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where the sign of a pair's code stands: its product's upper bits (Fibonacci hashing)."""
+    mixed = code.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (mixed >> np.uint64(64 - SIGN_BITS)).astype(np.int64)
+
+
 class Column:
     """A growing array."""
 
@@ -129,6 +138,8 @@ class Vocabulary:
         order = np.argsort(codes, kind="stable")
         self.partners = len(partners)
         self.pair_codes = np.array(codes, dtype=np.int64)[order]
+        self.pair_signs = np.zeros(1 << SIGN_BITS, dtype=np.bool_)
+        self.pair_signs[pair_sign(self.pair_codes)] = True
         columns = [self._terms[f"{a} {b}"] for a, b in pairs]
         self.pair_terms = np.array(columns, dtype=np.int64)[order]
         self.forms, self.lows = _Forms(self), _Lows(self)
