@@ -30,22 +30,36 @@ class Part:
 
     Attributes:
         number, total: part `number` (from 1) of `total`.
-        outline, passages: its beats.
+        names, summaries, texts: of its beats. Plain strings, because making models of them takes
+            as long as the cutting.
         so_far: the summaries before it, shortened; empty for the first part.
         words: in its passages.
     """
 
     number: int
     total: int
-    outline: Outline
-    passages: list[Passage]
+    names: list[str]
+    summaries: list[str]
+    texts: list[str]
     so_far: str
     words: int
 
     @property
+    def outline(self) -> Outline:
+        """Its beats and their sentences."""
+        pairs = zip(self.names, self.summaries, strict=True)
+        return Outline(beats=[Beat(beat=name, summary=summary) for name, summary in pairs])
+
+    @property
+    def passages(self) -> list[Passage]:
+        """Its text beat by beat."""
+        pairs = zip(self.names, self.texts, strict=True)
+        return [Passage(beat=name, text=text) for name, text in pairs]
+
+    @property
     def text(self) -> str:
         """Its passages, a blank line between them."""
-        return "\n\n".join(p.text for p in self.passages)
+        return "\n\n".join(self.texts)
 
     def premise(self, premise: str | None) -> str | None:
         """The premise that tells a model which part it is to write."""
@@ -89,14 +103,9 @@ def parts_of(texts: Sequence[str], max_words: int) -> list[list[Part]]:
     for number, text in enumerate(able.tolist()):
         size = int(sizes[number].sum())
         mine = slice(begin, begin + size)
-        passages = [
-            # Nothing of it can be at fault, and checking takes as long as all the cutting.
-            Passage.model_construct(beat=name, text=found.string(text, a, b))
-            for name, a, b in zip(
-                beat_names(sizes[number].tolist()), start[mine], end[mine], strict=True
-            )
-        ]
-        result[text] = _parts(passages, lines[mine], counts[mine], max_words)
+        names = beat_names(sizes[number].tolist())
+        passages = [found.string(text, a, b) for a, b in zip(start[mine], end[mine], strict=True)]
+        result[text] = _parts(names, lines[mine], passages, counts[mine], max_words)
         begin += size
     return result
 
@@ -120,19 +129,16 @@ def _pieces(
 
 
 def _parts(
-    passages: list[Passage], summaries: list[str], words: list[int], max_words: int
+    names: list[str], summaries: list[str], texts: list[str], words: list[int], max_words: int
 ) -> list[Part]:
     groups = _group(words, max_words)
     return [
         Part(
             number=number,
             total=len(groups),
-            outline=Outline.model_construct(
-                beats=[
-                    Beat.model_construct(beat=passages[i].beat, summary=summaries[i]) for i in group
-                ]
-            ),
-            passages=[passages[i] for i in group],
+            names=[names[i] for i in group],
+            summaries=[summaries[i] for i in group],
+            texts=[texts[i] for i in group],
             so_far=_so_far(summaries[: group[0]]),
             words=sum(words[i] for i in group),
         )

@@ -22,7 +22,7 @@ from fabula.corpus.schema import CLEAN, FINISHED
 from fabula.corpus.sentences import have_five_sentences
 from fabula.corpus.tagging import MIN_CONFIDENCE, brief_json, complete
 from fabula.reading import read_fields
-from fabula.story import Brief, Outline, Passage, render_brief, render_completion
+from fabula.story import Brief, render_beats, render_brief
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,15 @@ def _gold(draft: _Draft) -> dict[str, Any]:
         story.brief.model_dump(exclude_none=True),
         words=draft.row["words"], title=story.title, premise=story.premise,
     )  # fmt: skip
-    return _document(draft, brief, story.outline, story.passages, draft.row["words"])
+    return {
+        **_document(
+            draft, brief,
+            [b.beat for b in story.beats],
+            [b.summary for b in story.outline.beats],
+            [p.text for p in story.passages],
+        ),
+        "id": draft.row["id"], "words": draft.row["words"], "part": 1, "parts": 1, "gold": True,
+    }  # fmt: skip
 
 
 def _read(draft: _Draft, part: Part, fields: dict[str, Any]) -> dict[str, Any]:
@@ -142,34 +150,27 @@ def _read(draft: _Draft, part: Part, fields: dict[str, Any]) -> dict[str, Any]:
         fields, words=part.words, title=draft.row["title"],
         premise=part.premise(draft.row["prompt"]),
     )  # fmt: skip
-    return _document(draft, brief, part.outline, part.passages, part.words, part.number, part.total)
+    name = draft.row["id"]
+    return {
+        **_document(draft, brief, part.names, part.summaries, part.texts),
+        "id": name if part.total == 1 else f"{name}.{part.number}",
+        "words": part.words, "part": part.number, "parts": part.total, "gold": False,
+    }  # fmt: skip
 
 
 _KEPT = ("source", "licence", "prompt_id", "prompt_tag", "title", "author", "split")
 
 
 def _document(
-    draft: _Draft,
-    brief: Brief,
-    outline: Outline,
-    passages: list[Passage],
-    words: int,
-    part: int = 1,
-    parts: int = 1,
+    draft: _Draft, brief: Brief, names: list[str], summaries: list[str], texts: list[str]
 ) -> dict[str, Any]:
-    row = draft.row
     return {
-        **{k: row[k] for k in _KEPT},
-        "id": row["id"] if parts == 1 else f"{row['id']}.{part}",
+        **{k: draft.row[k] for k in _KEPT},
         "brief": brief_json(brief),
         "premise": brief.premise,
-        "outline": [{"beat": b.beat, "summary": b.summary} for b in outline.beats],
-        "passages": [{"beat": p.beat, "text": p.text} for p in passages],
+        "outline": [{"beat": n, "summary": s} for n, s in zip(names, summaries, strict=True)],
+        "passages": [{"beat": n, "text": t} for n, t in zip(names, texts, strict=True)],
         "text": draft.text,
-        "words": words,
-        "part": part,
-        "parts": parts,
-        "gold": row["gold"] is not None,
         "prompt": render_brief(brief),
-        "completion": render_completion(outline, passages),
+        "completion": render_beats(names, summaries, texts),
     }

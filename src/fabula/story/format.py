@@ -26,6 +26,7 @@ joined as strings: ``prompt + completion``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from fabula.errors import FabulaError
 from fabula.story.brief import ROLES, Brief, Character, Setting
@@ -162,6 +163,8 @@ def heading(beat: str) -> str:
 
 def escape_passage(text: str) -> str:
     """Guard lines of a passage that would read as a heading."""
+    if "#" not in text and "\\" not in text:
+        return text
     return "\n".join("\\" + ln if ln.startswith(("#", "\\")) else ln for ln in text.split("\n"))
 
 
@@ -172,7 +175,11 @@ def unescape_passage(text: str) -> str:
 
 def render_passage(passage: Passage) -> str:
     """One passage under its heading, closed by a newline."""
-    return heading(passage.beat) + escape_passage(passage.text) + "\n"
+    return _passage_lines(passage.beat, passage.text)
+
+
+def _passage_lines(beat: str, text: str) -> str:
+    return heading(beat) + escape_passage(text) + "\n"
 
 
 def render_completion(
@@ -184,6 +191,13 @@ def render_completion(
         + (render_outline(outline) if outline is not None else "")
         + "".join(map(render_passage, passages))
     )
+
+
+def render_beats(names: Sequence[str], summaries: Sequence[str], texts: Sequence[str]) -> str:
+    """`render_completion` of beats that are plain strings, as many of each."""
+    lines = (f"{name}: {_escape_text(s)}\n" for name, s in zip(names, summaries, strict=True))
+    passages = map(_passage_lines, names, texts)
+    return OUTLINE_HEADING + "".join(lines) + "".join(passages)
 
 
 def parse_completion(text: str) -> tuple[str | None, Outline | None, list[Passage]]:
