@@ -27,6 +27,7 @@ class Row:
     author: str | None = None
     split: str | None = None
     gold: str | None = None
+    given: str | None = None
     reason: str | None = None
     published: bool = False
     share: float = 0.0
