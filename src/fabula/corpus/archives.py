@@ -83,7 +83,7 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := archive.next()) is not None:
         # What is passed is not kept: an archive may have any number of members.
-        archive.members.clear()
+        archive.members.clear()  # type: ignore[attr-defined]
         yield member
     # tarfile takes a damaged header for the end; a whole archive ends in a block of zeros.
     if cast(_Forward, archive.fileobj).last != bytes(tarfile.BLOCKSIZE):

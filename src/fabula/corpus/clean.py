@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from fabula.corpus.detokenise import detokenise, looks_tokenised, tidy_quotes
+from fabula.corpus.gutenberg import is_gutenberg, strip_gutenberg
 from fabula.corpus.notes import is_comment, is_continuation, is_rule, trim_notes
 from fabula.errors import MissingExtra
 
@@ -29,9 +30,6 @@ _LINE_MARKUP = re.compile(r"(?m)^ *(?:> ?)+|^ *(?:# ?)+(?!\d)|\^+(?=[\w(])")
 _ESCAPED = re.compile(r"\\([*_~`#>\[\]().!-])")
 _STARS = re.compile(r" *\*+ *$|(?<=\w) \*+(?=[\s.,!?])|\*+", re.M)
 _SPACED_ENTITY = re.compile(r"(?i)& ?(nbsp|amp|lt|gt|quot|#x?\d\w*) ?;")
-_GUTENBERG = re.compile(
-    r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^\n]*\n(.*?)(?:\*\*\* ?END OF TH|\Z)", re.S
-)
 _BLANKS = re.compile(r"[^\S\n]+")
 _LINE_ENDS = re.compile(r" *\n *")
 _GOES_ON = re.compile(r"[\w,;]\n[a-z]")
@@ -141,8 +139,8 @@ def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned
     text = fix_encoding(text)
     if not published and len(text) != len(before):
         trims.append("encoding")
-    if "PROJECT GUTENBERG" in text and (match := _GUTENBERG.search(text)):
-        text = match[1]
+    if is_gutenberg(text):
+        text = strip_gutenberg(text)
         trims.append("Project Gutenberg's header and licence")
     if _REMOVED.fullmatch(text, 0, 200) and len(text) < 200:
         return Cleaned("", "post was removed or deleted")

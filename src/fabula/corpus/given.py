@@ -6,6 +6,7 @@ brief is still read in the text.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -80,7 +81,7 @@ def clean_given(
     if not known.cuts:
         return clean(text), given
     edges = (0, *known.cuts, len(text))
-    beats = [clean(text[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    beats = [clean(text[a:b]) for a, b in itertools.pairwise(edges)]
     trims = list(dict.fromkeys(trim for beat in beats for trim in beat.trims))
     for beat in beats:
         if beat.reason is not None:
@@ -146,4 +147,4 @@ def group_sections(sections: Sequence[str], targets: Sequence[float]) -> list[li
         wanted = target * starts[-1]
         edges.append(min(able, key=lambda i: abs(starts[i] - wanted)))
     edges.append(len(sections))
-    return [list(sections[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    return [list(sections[a:b]) for a, b in itertools.pairwise(edges)]
