@@ -15,7 +15,7 @@ from fabula.corpus.source import Row
 from fabula.corpus.tables import SPLIT_NAMES, batch_records, choose_columns, fill_row
 from fabula.errors import FabulaError, MissingExtra
 
-_ID = re.compile(r"([\w.-]{1,96}/[\w.-]{1,96})(?:@([\w. -]{1,96}))?")
+_ID = re.compile(r"(\w[\w.-]{0,95}/\w[\w.-]{0,95})(?:@([\w. -]{1,96}))?")
 _BATCH_ROWS = 256
 
 
@@ -28,7 +28,7 @@ def is_saved(path: Path) -> bool:
 
 def _library() -> Any:
     try:
-        import datasets
+        import datasets  # type: ignore[import-untyped]
     except ImportError:
         raise MissingExtra("Reading data sets of the hub", "corpus") from None
     return datasets
@@ -95,7 +95,7 @@ def _load_saved(datasets: Any, path: Path) -> Any:
 
 
 def _download(datasets: Any, name: str, config: str | None) -> Any:
-    from datasets.exceptions import DatasetNotFoundError
+    from datasets.exceptions import DatasetNotFoundError  # type: ignore[import-untyped]
 
     try:
         with _quiet(datasets):

@@ -148,19 +148,19 @@ def open_source(
         )
     if kind is not None and kind not in KINDS:
         raise FabulaError(f"'{kind}' is not a kind of source; it is one of: {', '.join(KINDS)}.")
+    ours = kind == "sample" or (kind == "trees" and argument == "trees")
+    if kind is None and not ours:
+        kind = recognise(Path(argument))
     if kind == "hub":
         name = _name(Path(argument.replace("@", "-")), None, taken)
         licence = _stated(licences, name) or _hub_licence(argument)
         rows = partial(hub.hub_rows, argument, mapping or {})
         return Source(kind, name, hub.hub_files(argument), licence, rows)
-    ours = kind == "sample" or (kind == "trees" and argument == "trees")
     if ours:
         path = own_trees() if kind == "trees" else Path(str(files("fabula.data")))
     else:
         path = Path(argument)
-        if kind is None:
-            kind = recognise(path)
-        elif not path.exists():
+        if not path.exists():
             raise FabulaError(f"{path}: no such file or folder.")
     assert kind is not None
     name = _name(path, "sample" if kind == "sample" else None, taken)
