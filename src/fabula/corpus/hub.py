@@ -65,7 +65,7 @@ def load_splits(name: str) -> dict[str, Any]:
         MissingExtra: `datasets` is not installed.
     """
     path = Path(name)
-    if path.exists():
+    if name and path.exists():
         if not is_saved(path):
             raise FabulaError(
                 f"{path} is not a folder that save_to_disk of 'datasets' wrote; name it with the "

@@ -122,8 +122,11 @@ def fill_beats(row: Row, beats: dict[str, Any]) -> None:
         beats: column -> the text of a beat, in order.
     """
     for column, beat in beats.items():
-        if not isinstance(beat, str) or not beat.strip():
-            row.reason = f"{column} is empty" if not beat else f"{column} is not text"
+        if beat is not None and not isinstance(beat, str):
+            row.reason = f"{column} is not text"
+            return
+        if not beat or not beat.strip():
+            row.reason = f"{column} is empty"
             return
     row.text, cuts = join_beats([" ".join(beat.split()) for beat in beats.values()])
     row.given = Given(cuts).dump()
