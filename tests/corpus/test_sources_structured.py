@@ -32,10 +32,10 @@ from made_stories import story
 
 from fabula.corpus import example_rows, load_corpus, open_source
 from fabula.corpus.clean import clean_text
+from fabula.corpus.fairytale import Question, names_told, place_told
 from fabula.corpus.given import Given, group_sections
 from fabula.corpus.kinds import KINDS
 from fabula.corpus.source import Row
-from fabula.corpus.structured import Question, names_told, place_told
 from fabula.errors import FabulaError, MissingExtra
 from fabula.story import FREYTAG
 

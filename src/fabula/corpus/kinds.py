@@ -9,7 +9,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from fabula.corpus import hub, structured
+from fabula.corpus import fairytale, hub, structured
 from fabula.corpus.archives import archive_rows, is_archive
 from fabula.corpus.layouts import gold_rows, peek_layout, sample_rows, tree_files, tree_rows
 from fabula.corpus.published import wp_files, wp_rows
@@ -93,7 +93,7 @@ def _recognise_folder(path: Path) -> str:
         return "trees"
     if hub.is_saved(path):
         return "hub"
-    if next(path.rglob(f"*{structured.STORY_SUFFIX}"), None) is not None:
+    if next(path.rglob(f"*{fairytale.STORY_SUFFIX}"), None) is not None:
         return "fairytale"
     found = {kind: files for kind in TABLES if (files := _try(shard_files, path, kind))}
     if texts := _try(text_files, path):
@@ -209,7 +209,7 @@ def _files(kind: str, path: Path) -> list[Path]:
     if kind == "gold":
         return shard_files(path, "jsonl")
     if kind == "fairytale":
-        return [*structured.tale_files(path), *structured.question_files(path)]
+        return [*fairytale.tale_files(path), *fairytale.question_files(path)]
     return text_files(path) if kind in ("text", "gutenberg") else [path]
 
 
@@ -227,7 +227,7 @@ def _rows(kind: str, path: Path, mapping: dict[str, str]) -> Callable[[], Iterat
         "gutenberg": text_rows,
         "rocstories": structured.roc_rows,
         "storycloze": structured.cloze_rows,
-        "fairytale": structured.fairytale_rows,
+        "fairytale": fairytale.fairytale_rows,
         "trees": tree_rows,
     }
     return partial(plain[kind], path)
