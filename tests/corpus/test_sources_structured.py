@@ -349,6 +349,7 @@ def test_a_saved_data_set_keeps_its_splits(tmp_path: Path, prep: Preparer) -> No
     assert source.kind == "hub"
     assert source.research_only
     assert [r.split for r in source.rows()] == ["train"] * 20 + ["valid"] * 4
+    assert next(source.rows()).origin == "writing_prompts/train:1"
     (counts,) = prep(f"hub:{path}")["sources"]
     assert (counts["splits"]["train"], counts["splits"]["valid"]) == (20, 4)
     assert counts["trimmed"]["edit note"] == 24, "they are posts of the web"

@@ -167,7 +167,7 @@ def hub_rows(name: str, mapping: dict[str, str]) -> Iterator[Row]:
                 for record in batch_records(part):
                     number += 1
                     row = Row(
-                        origin=":".join(filter(None, (label, split, str(number)))),
+                        origin="/".join(filter(None, (label, split))) + f":{number}",
                         share=(before + number) / total,
                     )
                     if isinstance(record, str):
