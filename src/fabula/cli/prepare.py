@@ -19,8 +19,10 @@ def command(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="'sample', a file or folder, or KIND:PATH with one of the kinds sample, "
-            "writingprompts, jsonl, csv, parquet, text, fairytale, gold.",
+            help="'sample', 'trees', a file or folder, or KIND:PATH with one of the kinds: sample, "
+            "trees, writingprompts (folder or .tar.gz), hub (OWNER/NAME of a data set), jsonl, "
+            "csv, parquet (a file or a folder of them), text, gutenberg, rocstories, storycloze, "
+            "fairytale, gold.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")],

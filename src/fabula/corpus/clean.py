@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fabula.corpus.detokenise import detokenise, looks_tokenised
 from fabula.corpus.encoding import fix_encoding, squeeze
+from fabula.corpus.gutenberg import is_gutenberg, strip_gutenberg
 from fabula.corpus.notes import is_comment, is_continuation, is_rule, trim_notes
 from fabula.corpus.quotes import tidy_quotes
 from fabula.corpus.rules import apply, make_rules
@@ -48,9 +49,6 @@ _LINE_MARKUP = make_rules(
     (": p|: P", r": (?=[pP](?:[\s.!?)]|$))(?<=[\w.!?)]: )", " :"),
 )
 _STARS = re.compile(r" (?=\*)(?<=\w )\*+(?=[\s.,!?]|$)|\*+")
-_GUTENBERG = re.compile(
-    r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^\n]*\n(.*?)(?:\*\*\* ?END OF TH|\Z)", re.S
-)
 _GOES_ON = re.compile(r"\n[a-z](?<=[\w,;]\n.)")
 _TERMINAL = ".!?\"'”’:"
 
@@ -130,8 +128,8 @@ def clean_text(text: str, published: bool = False, web: bool = False) -> Cleaned
     text = fix_encoding(text)
     if not published and len(text) != len(before):
         trims.append("encoding")
-    if "PROJECT GUTENBERG" in text and (match := _GUTENBERG.search(text)):
-        text = match[1]
+    if is_gutenberg(text):
+        text = strip_gutenberg(text)
         trims.append("Project Gutenberg's header and licence")
     if len(text) < 200 and _REMOVED.fullmatch(text):
         return Cleaned("", "post was removed or deleted")

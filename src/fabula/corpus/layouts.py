@@ -1,4 +1,4 @@
-"""Sources with a layout of their own: our gold format, FairytaleQA, folders of text, the sample."""
+"""Sources in the layouts of this project: the sample, its gold format, and story trees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fabula.corpus.lines import read_lines
 from fabula.corpus.source import Row
 from fabula.corpus.tables import json_records
 from fabula.errors import FabulaError
@@ -78,64 +77,6 @@ def tree_rows(path: Path) -> Iterator[Row]:
             story = walk(tree, arc, random.Random(f"{tree.name}/{arc}"))
             split = "valid" if held_out(tree) else "train"
             yield _gold_row(story, f"{file.name}: {arc}", split)
-
-
-def fairytale_rows(path: Path) -> Iterator[Row]:
-    """Tales in FairytaleQA's layout: a title, sections, and questions with answers."""
-    for line, record in json_records(path):
-        row = Row(origin=f"{path.name}:{line.number}", share=line.share)
-        if isinstance(record, str):
-            row.reason = record
-        else:
-            sections, title = record.get("sections"), record.get("title")
-            row.title = title if isinstance(title, str) else None
-            if isinstance(sections, list) and all(isinstance(s, str) for s in sections):
-                row.text = "\n\n".join(sections)
-            else:
-                row.reason = "sections are not a list of texts"
-        yield row
-
-
-def text_files(path: Path) -> list[Path]:
-    """A text file, or all .txt files under a folder, in the order of their names.
-
-    Raises:
-        FabulaError: the folder has none, or cannot be read.
-    """
-    if not path.is_dir():
-        return [path]
-    try:
-        files = sorted(p for p in path.rglob("*.txt") if p.is_file())
-        # rglob passes over folders that it may not enter.
-        next(path.iterdir(), None)
-    except OSError as error:
-        raise FabulaError(f"{path}: {error.strerror or error}.") from None
-    if not files:
-        raise FabulaError(f"{path} is a folder without .txt files; name the files or their kind.")
-    return files
-
-
-def text_rows(path: Path) -> Iterator[Row]:
-    """One story a file; its name is its title. A file that is faulty is one faulty row."""
-    files = text_files(path)
-    for number, file in enumerate(files):
-        place = file.relative_to(path).as_posix() if path.is_dir() else file.name
-        title = file.stem.replace("_", " ").strip()
-        row = Row(origin=f"{place}:1", id=place.removesuffix(".txt"), title=title or None)
-        row.share = number / len(files)
-        lines: list[str] = []
-        try:
-            for line in read_lines(file):
-                if line.fault:
-                    row.origin, row.reason = f"{place}:{line.number}", line.fault
-                    break
-                lines.append(line.text)
-        except FabulaError:
-            if len(files) == 1:
-                raise
-            row.reason = "file is empty, binary or cannot be read"
-        row.text = "\n".join(lines)
-        yield row
 
 
 def peek_layout(path: Path) -> str:

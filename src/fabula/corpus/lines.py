@@ -6,7 +6,7 @@ import bz2
 import gzip
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,41 +72,67 @@ def open_bytes(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         raise FabulaError(f"{path}: {reason[:1].lower()}{reason[1:]}.") from None
 
 
-def read_lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[Line]:
     """The lines of a file, without their ends. Only "\\n" and "\\r\\n" part lines.
 
-    A line that is not UTF-8, holds a NUL or is over `MAX_LINE` bytes comes with its fault and
-    without text, so that the caller can count it and go on.
+    A line that is not in the encoding, holds a NUL or is over `MAX_LINE` bytes comes with its
+    fault and without text, so that the caller can count it and go on.
 
     Raises:
         FabulaError: see `open_bytes`; or the file is binary (many NULs in its first block).
     """
     with open_bytes(path) as (stream, raw):
         size = max(1, path.stat().st_size)
-        number, share = 0, 0.0
-        while line := stream.readline(MAX_LINE):
-            number += 1
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-                head = line[:4096]
-                if head[:4] == b"PAR1" or head.count(b"\0") * 20 > len(head):
-                    raise FabulaError(f"{path} is a binary file, not text; is it the right file?")
-            if len(line) >= MAX_LINE and not line.endswith(b"\n"):
-                while line and not line.endswith(b"\n"):
-                    line = stream.readline(MAX_LINE)
-                yield Line(number, "", f"line over {MAX_LINE // 1_000_000} MB", share)
-                continue
-            if number % 256 == 0:
-                share = min(1.0, raw.tell() / size)
-            text, fault = decode(line.rstrip(b"\r\n"))
-            yield Line(number, text, fault, share)
+        yield from lines_of(stream, str(path), lambda: raw.tell() / size, encoding)
 
 
-def decode(raw: bytes) -> tuple[str, str | None]:
+def lines_of(
+    stream: BinaryIO, where: str, share: Callable[[], float], encoding: str = "utf-8"
+) -> Iterator[Line]:
+    """The lines of a stream of bytes; see `read_lines`.
+
+    Args:
+        stream: of bytes, decompressed.
+        where: what it is called where it is at fault.
+        share: how much of it was read by now, 0 to 1.
+        encoding: of its text.
+
+    Raises:
+        FabulaError: it is binary.
+    """
+    number, done = 0, 0.0
+    while line := stream.readline(MAX_LINE):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+            head = line[:4096]
+            if head[:4] == b"PAR1" or head.count(b"\0") * 20 > len(head):
+                raise FabulaError(f"{where} is a binary file, not text; is it the right file?")
+        if len(line) >= MAX_LINE and not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(MAX_LINE)
+            yield Line(number, "", f"line over {MAX_LINE // 1_000_000} MB", done)
+            continue
+        if number % 256 == 0:
+            done = min(1.0, share())
+        text, fault = decode(line.rstrip(b"\r\n"), encoding)
+        yield Line(number, text, fault, done)
+
+
+def count_lines(stream: BinaryIO) -> int:
+    """How many lines are left in a stream of bytes; the last one may lack its end."""
+    count, last = 0, b"\n"
+    while block := stream.read(1 << 18):
+        count += block.count(b"\n")
+        last = block[-1:]
+    return count + (last != b"\n")
+
+
+def decode(raw: bytes, encoding: str = "utf-8") -> tuple[str, str | None]:
     """A line's text, or "" and its fault."""
     if b"\0" in raw:
         return "", "NUL byte in the line"
     try:
-        return raw.decode("utf-8"), None
+        return raw.decode(encoding), None
     except UnicodeDecodeError:
-        return "", "line is not UTF-8"
+        return "", f"line is not {encoding.upper()}"

@@ -73,8 +73,16 @@ class Part:
         return " ".join(words)
 
 
-def parts_of(texts: Sequence[str], max_words: int) -> list[list[Part]]:
+def parts_of(
+    texts: Sequence[str], max_words: int, cuts: Sequence[Sequence[int]] = ()
+) -> list[list[Part]]:
     """Cut stories into beats and, those that have more than `max_words`, into parts.
+
+    Args:
+        texts: the stories.
+        max_words: of a part.
+        cuts: for each text the characters at which its later beats begin, if they are known
+            (see given.py); an empty sequence if not.
 
     Returns:
         The parts of each text in order; none where it has fewer than five sentences.
@@ -86,6 +94,8 @@ def parts_of(texts: Sequence[str], max_words: int) -> list[list[Part]]:
     opening = openings(found)
     targets = np.tile(FREYTAG_CUTS, (len(able), 1))
     opens = np.column_stack([first, cut(found, first, last, targets, opening)])
+    if any(cuts):
+        _take_given(opens, found, able, cuts)
     closes = np.column_stack([opens[:, 1:], last])
     # A beat that alone is too long comes in pieces.
     total = found.words(found.start[first], found.end[last - 1])
@@ -108,6 +118,14 @@ def parts_of(texts: Sequence[str], max_words: int) -> list[list[Part]]:
         result[text] = _parts(names, lines[mine], passages, counts[mine], max_words)
         begin += size
     return result
+
+
+def _take_given(opens: Ints, found: Sentences, able: Ints, cuts: Sequence[Sequence[int]]) -> None:
+    """Put the beats that are known in the place of those that were looked for, in `opens`."""
+    for row, text in enumerate(able.tolist()):
+        if len(cuts[text]) == len(FREYTAG) - 1:
+            places = found.base[text] + np.array(cuts[text])
+            opens[row, 1:] = np.searchsorted(found.start, places)
 
 
 def _pieces(

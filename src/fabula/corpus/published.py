@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from fabula.corpus.lines import open_bytes, read_lines
+from fabula.corpus.lines import Line, count_lines, open_bytes, read_lines
 from fabula.corpus.schema import SPLITS
 from fabula.corpus.source import Row
 from fabula.errors import FabulaError
@@ -34,13 +34,30 @@ def wp_files(folder: Path) -> list[Path]:
     return files
 
 
-def _count_lines(path: Path) -> int:
-    count, last = 0, b"\n"
+def wp_row(split: str, place: str, prompt: Line, story: Line, share: float) -> Row:
+    """The row of a prompt and its story.
+
+    Args:
+        split: their split.
+        place: the file of the story.
+        prompt, story: the same line of two files.
+        share: how much of all splits was read by then.
+    """
+    return Row(
+        origin=f"{place}:{story.number}",
+        id=f"{split}-{story.number:06d}",
+        text=story.text,
+        prompt=prompt.text,
+        split=split,
+        reason=story.fault or (prompt.fault and f"prompt: {prompt.fault}"),
+        published=True,
+        share=share,
+    )
+
+
+def _count(path: Path) -> int:
     with open_bytes(path) as (stream, _):
-        while block := stream.read(1 << 20):
-            count += block.count(b"\n")
-            last = block[-1:]
-    return count + (last != b"\n")
+        return count_lines(stream)
 
 
 def wp_rows(folder: Path) -> Iterator[Row]:
@@ -52,7 +69,7 @@ def wp_rows(folder: Path) -> Iterator[Row]:
     files = wp_files(folder)
     pairs = list(zip(files[::2], files[1::2], strict=True))
     for source, target in pairs:
-        counts = _count_lines(source), _count_lines(target)
+        counts = [_count(path) for path in (source, target)]
         if counts[0] != counts[1]:
             raise FabulaError(
                 f"{source} has {counts[0]:,} lines and {target.name} has {counts[1]:,}; each "
@@ -61,14 +78,4 @@ def wp_rows(folder: Path) -> Iterator[Row]:
     for number, (source, target) in enumerate(pairs):
         split = source.stem
         for prompt, story in zip(read_lines(source), read_lines(target), strict=True):
-            fault = story.fault or (prompt.fault and f"prompt: {prompt.fault}")
-            yield Row(
-                origin=f"{target.name}:{story.number}",
-                id=f"{split}-{story.number:06d}",
-                text=story.text,
-                prompt=prompt.text,
-                split=split,
-                reason=fault,
-                published=True,
-                share=(number + story.share) / len(pairs),
-            )
+            yield wp_row(split, target.name, prompt, story, (number + story.share) / len(pairs))

@@ -36,6 +36,8 @@ RAW = pa.schema(
         ("split", pa.string()),
         # A gold-labelled story as its own JSON, if it is one.
         ("gold", pa.string()),
+        # What the source knows of the story's beats and tags, as JSON; see given.py.
+        ("given", pa.string()),
         # file:line (or file:row), for people who go and look.
         ("origin", pa.string()),
         # The text is in the published, tokenised form of WritingPrompts.

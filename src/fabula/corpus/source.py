@@ -27,6 +27,7 @@ class Row:
     author: str | None = None
     split: str | None = None
     gold: str | None = None
+    given: str | None = None
     reason: str | None = None
     published: bool = False
     share: float = 0.0
@@ -87,6 +88,20 @@ class Source:
         return sum(file.stat().st_size for file in self.files)
 
     def _batch(self, rows: list[Row]) -> pa.RecordBatch:
+        try:
+            return self._arrow(rows)
+        except UnicodeEncodeError:
+            # "\\ud800" is fine JSON, but no text.
+            for row in rows:
+                for name in _TEXTS:
+                    value = getattr(row, name)
+                    if value is not None and not _is_text(value):
+                        setattr(row, name, None if name not in ("id", "text") else "")
+                        row.reason = row.reason or "half a character (lone surrogate) in the text"
+                row.id = row.id or f"{self.name}-at-{row.origin}"
+            return self._arrow(rows)
+
+    def _arrow(self, rows: list[Row]) -> pa.RecordBatch:
         columns = {
             name: [getattr(row, name) for row in rows]
             for name in RAW.names
@@ -95,6 +110,17 @@ class Source:
         columns["source"] = [self.name] * len(rows)
         columns["licence"] = [self.licence] * len(rows)
         return pa.RecordBatch.from_pydict(columns, schema=RAW)
+
+
+_TEXTS = ("id", "text", "prompt", "title", "author", "gold", "given", "origin")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def file_digest(path: Path) -> str:

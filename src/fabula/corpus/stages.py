@@ -9,12 +9,14 @@ they can run in any number of processes, or elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from fabula.corpus.clean import MIN_WORDS, clean_text
 from fabula.corpus.fingerprint import digest, normalise, prompt_id, signature
+from fabula.corpus.given import Given, apply_given, clean_given, fewest_words, has_beats
 from fabula.corpus.layouts import gold_story
 from fabula.corpus.parts import Part, parts_of
 from fabula.corpus.prompts import OFF_TOPIC, clean_prompt, clean_title
@@ -58,7 +60,10 @@ def clean_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     short = [
         row
         for row in rows
-        if row["reason"] is None and row["gold"] is None and row["text"].count("\n\n") < 4
+        if row["reason"] is None
+        and row["gold"] is None
+        and not has_beats(row["given"])
+        and row["text"].count("\n\n") < 4
     ]
     for row, enough in zip(short, have_five_sentences([r["text"] for r in short]), strict=True):
         if not enough:
@@ -84,11 +89,13 @@ def _clean_row(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
     row["prompt_id"] = prompt_id(row["prompt"] or "id " + row["id"])
     if row["reason"] is None:
         if row["gold"] is None:
-            cleaned = clean_text(row["text"] or "", row["published"], web)
+            clean = partial(clean_text, published=row["published"], web=web)
+            cleaned, row["given"] = clean_given(row["text"] or "", row["given"], clean)
             row["text"], row["reason"], row["trims"] = cleaned.text, cleaned.reason, cleaned.trims
         row["words"] = len(row["text"].split())
-        if row["reason"] is None and row["words"] < settings.min_words and row["gold"] is None:
-            row["reason"] = f"under {settings.min_words} words"
+        least = fewest_words(settings.min_words, row["given"])
+        if row["reason"] is None and row["words"] < least and row["gold"] is None:
+            row["reason"] = f"under {least} words"
         if row["words"] > settings.max_words and settings.long == "drop":
             row["reason"] = f"over {settings.max_words} words"
     return row
@@ -106,7 +113,9 @@ class _Draft:
 def finish_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     """`CLEAN` rows that stay to rows of `FINISHED`: one a document, so perhaps several a story."""
     rows = batch.to_pylist()
-    parts = iter(parts_of([row["text"] for row in rows if row["gold"] is None], settings.max_words))
+    whole = [row for row in rows if row["gold"] is None]
+    cuts = [Given.load(row["given"]).cuts for row in whole]
+    parts = iter(parts_of([row["text"] for row in whole], settings.max_words, cuts))
     drafts: list[_Draft] = []
     for row in rows:
         if row["gold"] is not None:
@@ -147,7 +156,8 @@ def _read(draft: _Draft, part: Part, fields: dict[str, Any]) -> dict[str, Any]:
     if part.number < part.total:
         fields.pop("ending", None)
     brief = complete(
-        fields, words=part.words, title=draft.row["title"],
+        apply_given(fields, draft.row["given"], draft.text),
+        words=part.words, title=draft.row["title"],
         premise=part.premise(draft.row["prompt"]),
     )  # fmt: skip
     name = draft.row["id"]

@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fabula.corpus.given import Given, join_beats
 from fabula.corpus.lines import Line, open_bytes, read_lines
 from fabula.corpus.source import Row
 from fabula.errors import FabulaError
@@ -21,7 +25,10 @@ GUESSES = {
     "author": ("author", "writer"),
     "id": ("id", "storyid", "story_id"),
     "split": ("split",),
+    # A story told in five sentences, as in ROCStories (Mostafazadeh et al. 2016).
+    **{f"beat{n}": (f"sentence{n}", f"beat{n}") for n in range(1, 6)},
 }
+_BEATS = [f"beat{n}" for n in range(1, 6)]
 SPLIT_NAMES = {"validation": "valid", "dev": "valid", "val": "valid"}
 
 
@@ -68,7 +75,10 @@ def choose_columns(names: list[str], mapping: dict[str, str], where: str) -> dic
             found = next((lower[g] for g in guesses if g in lower), None)
             if found is not None and found not in chosen.values():
                 chosen[role] = found
-    if "story" not in chosen:
+    beats = [role for role in _BEATS if role in chosen]
+    if "story" in chosen or len(beats) < len(_BEATS):
+        chosen = {role: column for role, column in chosen.items() if role not in beats}
+    if "story" not in chosen and len(beats) < len(_BEATS):
         raise FabulaError(
             f"{where}: which column is the story? The columns are: {there}. "
             "Say it with --columns story=NAME,prompt=NAME,title=NAME."
@@ -77,10 +87,18 @@ def choose_columns(names: list[str], mapping: dict[str, str], where: str) -> dic
 
 
 def fill_row(row: Row, record: dict[str, Any], columns: dict[str, str]) -> None:
-    """Put a table's record into a row; a story that is not text is a fault of that row."""
+    """Put a table's record into a row; a story that is not text is a fault of that row.
+
+    Args:
+        row: to be filled.
+        record: a value for each column.
+        columns: role -> column, of `choose_columns`.
+    """
+    if _BEATS[0] in columns:
+        fill_beats(row, {columns[role]: record.get(columns[role]) for role in _BEATS})
     for role, column in columns.items():
         value = record.get(column)
-        if value is None or value == "":
+        if value is None or value == "" or role in _BEATS:
             continue
         if role == "id":
             row.id = str(value)
@@ -94,6 +112,24 @@ def fill_row(row: Row, record: dict[str, Any], columns: dict[str, str]) -> None:
             row.split = name if name in ("train", "valid", "test") else None
         else:
             setattr(row, role, value)
+
+
+def fill_beats(row: Row, beats: dict[str, Any]) -> None:
+    """Make a story of its five beats.
+
+    Args:
+        row: to be filled.
+        beats: column -> the text of a beat, in order.
+    """
+    for column, beat in beats.items():
+        if beat is not None and not isinstance(beat, str):
+            row.reason = f"{column} is not text"
+            return
+        if not beat or not beat.strip():
+            row.reason = f"{column} is empty"
+            return
+    row.text, cuts = join_beats([" ".join(beat.split()) for beat in beats.values()])
+    row.given = Given(cuts).dump()
 
 
 def parse_json(line: Line) -> dict[str, Any] | str:
@@ -158,11 +194,18 @@ def _csv_lines(lines: Iterable[Line], path: Path) -> Iterator[str]:
         yield line.text + "\n"
 
 
-def csv_rows(path: Path, mapping: dict[str, str]) -> Iterator[Row]:
-    """Rows of a CSV or TSV file with a header line.
+CsvRecord = tuple[int, dict[str, str] | str]
+
+
+def read_csv(path: Path) -> tuple[list[str], Iterator[CsvRecord]]:
+    """The columns of a CSV or TSV file, and its rows.
+
+    Returns:
+        The header, and for each row its line and either its cells by column or its fault. They
+        raise FabulaError where the file is not UTF-8 or quotes never close.
 
     Raises:
-        FabulaError: not UTF-8, doubled or missing columns, or quotes that never close.
+        FabulaError: no header, or a column that stands twice.
     """
     csv.field_size_limit(50_000_000)
     with open_bytes(path) as (stream, _):
@@ -171,23 +214,48 @@ def csv_rows(path: Path, mapping: dict[str, str]) -> Iterator[Row]:
     reader = csv.reader(_csv_lines(read_lines(path), path), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(reader)]
-        if len(set(header)) != len(header):
-            twice = next(n for n in header if header.count(n) > 1)
-            raise FabulaError(f"{path}, line 1: the column '{twice}' stands twice; rename one.")
-        columns = choose_columns(header, mapping, str(path))
-        start = reader.line_num + 1
-        for cells in reader:
-            origin, start = f"{path.name}:{start}", reader.line_num + 1
-            if not cells:
-                continue
-            row = Row(origin=origin)
-            if len(cells) != len(header):
-                row.reason = "wrong number of cells"
-            else:
-                fill_row(row, dict(zip(header, cells, strict=True)), columns)
-            yield row
     except csv.Error as error:
         raise FabulaError(f"{path}, line {reader.line_num}: {error}; mend the table.") from None
+    _refuse_twice(header, f"{path}, line 1")
+    return header, _csv_records(path, reader, header)
+
+
+def _refuse_twice(header: list[str], where: str) -> None:
+    if len(set(header)) != len(header):
+        twice = next(n for n in header if header.count(n) > 1)
+        raise FabulaError(f"{where}: the column '{twice}' stands twice; rename one.")
+
+
+def _csv_records(path: Path, reader: Any, header: list[str]) -> Iterator[CsvRecord]:
+    start = reader.line_num + 1
+    try:
+        for cells in reader:
+            line, start = start, reader.line_num + 1
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                yield line, "wrong number of cells"
+            else:
+                yield line, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise FabulaError(f"{path}, line {reader.line_num}: {error}; mend the table.") from None
+
+
+def csv_rows(path: Path, mapping: dict[str, str]) -> Iterator[Row]:
+    """Rows of a CSV or TSV file with a header line.
+
+    Raises:
+        FabulaError: not UTF-8, doubled or missing columns, or quotes that never close.
+    """
+    header, records = read_csv(path)
+    columns = choose_columns(header, mapping, str(path))
+    for line, record in records:
+        row = Row(origin=f"{path.name}:{line}")
+        if isinstance(record, str):
+            row.reason = record
+        else:
+            fill_row(row, record, columns)
+        yield row
 
 
 def parquet_rows(path: Path, mapping: dict[str, str]) -> Iterator[Row]:
@@ -196,19 +264,33 @@ def parquet_rows(path: Path, mapping: dict[str, str]) -> Iterator[Row]:
     Raises:
         FabulaError: damaged or truncated, or no column for the story.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         file = pq.ParquetFile(path)
-        columns = choose_columns(file.schema_arrow.names, mapping, str(path))
+        names = file.schema_arrow.names
+        _refuse_twice(names, str(path))
+        columns = choose_columns(names, mapping, str(path))
         number = 0
         for batch in file.iter_batches(batch_size=1024, columns=list(columns.values())):
-            for record in batch.to_pylist():
+            for record in batch_records(batch):
                 number += 1
                 row = Row(origin=f"{path.name}:{number}", share=number / file.metadata.num_rows)
-                fill_row(row, record, columns)
+                if isinstance(record, str):
+                    row.reason = record
+                else:
+                    fill_row(row, record, columns)
                 yield row
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise FabulaError(f"{path} is damaged or not Parquet ({reason}); fetch it again.") from None
+
+
+def batch_records(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
+    """The rows of an Arrow batch as dicts; a row whose text is not UTF-8 as its fault."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for number in range(batch.num_rows):
+            try:
+                yield from batch.slice(number, 1).to_pylist()
+            except UnicodeDecodeError:
+                yield "text is not UTF-8"
