@@ -165,10 +165,12 @@ def _show(out: Path, manifest: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    # What files and reasons are called is no markup.
+    console = Console(markup=False, emoji=False)
     table = Table(title=f"Corpus {out}", title_justify="left")
     for name in ("source", "read", "dropped", "stories", "documents", "train", "valid", "test"):
-        table.add_column(name, justify="left" if name == "source" else "right")
+        left = name == "source"
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
     for s in manifest["sources"]:
         dropped = sum(d["stories"] for d in s["dropped"].values())
         cells = [s["read"], dropped, s["kept"], s["documents"], *s["splits"].values()]
@@ -182,7 +184,8 @@ def _show(out: Path, manifest: dict[str, Any]) -> None:
     if reasons:
         drops = Table(title="Dropped, and why", title_justify="left")
         for name in ("source", "reason", "stories", "for example"):
-            drops.add_column(name, justify="right" if name == "stories" else "left")
+            right = name == "stories"
+            drops.add_column(name, justify="right" if right else "left", overflow="fold")
         for source, reason, count, example in reasons:
             drops.add_row(source, reason, f"{count:,}", example)
         console.print(drops)
@@ -190,3 +193,4 @@ def _show(out: Path, manifest: dict[str, Any]) -> None:
     console.print(f"Shared between splits: {shared}.")
     if manifest["research_only"]:
         console.print("For research only: see CARD.md for the licences.")
+    console.print(f"What is in it, with plots and samples: {out / 'REPORT.html'}")

@@ -203,7 +203,7 @@ def _refuse_the_faulty(sources: list[Source], tallies: dict[str, SourceTally]) -
         tally = tallies.get(source.name, SourceTally())
         if tally.faulty > 3 and tally.faulty > MAX_FAULTY * tally.read:
             raise FabulaError(
-                f"{tally.faulty:,} of the {tally.read:,} rows of {source.files[0]} cannot be "
+                f"{tally.faulty:,} of the {tally.read:,} rows of {source.place} cannot be "
                 f"used ({tally.first_drop()}); mend the file, or name its kind and columns."
             )
 

@@ -80,7 +80,12 @@ class Source:
         if pending:
             yield self._batch(pending)
         if not number:
-            raise FabulaError(f"{self.files[0]} holds no stories.")
+            raise FabulaError(f"{self.place} holds no stories.")
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for messages."""
+        return str(self.files[0]) if self.files and self.kind != "hub" else self.name
 
     @property
     def size(self) -> int:

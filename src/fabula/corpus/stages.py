@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from fabula.corpus.clean import MIN_WORDS, clean_text
+from fabula.corpus.detokenise import looks_tokenised
 from fabula.corpus.fingerprint import digest, normalise, prompt_id, signature
 from fabula.corpus.given import Given, apply_given, clean_given, fewest_words, has_beats
 from fabula.corpus.layouts import gold_story
@@ -89,7 +90,9 @@ def _clean_row(row: dict[str, Any], settings: Settings) -> dict[str, Any]:
     row["prompt_id"] = prompt_id(row["prompt"] or "id " + row["id"])
     if row["reason"] is None:
         if row["gold"] is None:
-            clean = partial(clean_text, published=row["published"], web=web)
+            # A beat alone is too short to tell the published form by.
+            published = row["published"] or looks_tokenised(row["text"] or "")
+            clean = partial(clean_text, published=published, web=web)
             cleaned, row["given"] = clean_given(row["text"] or "", row["given"], clean)
             row["text"], row["reason"], row["trims"] = cleaned.text, cleaned.reason, cleaned.trims
         row["words"] = len(row["text"].split())
