@@ -15,6 +15,7 @@ from conftest import Files, Preparer
 from fabula.corpus import draft as drafts
 from fabula.corpus import pipeline
 from fabula.corpus.folder import SplitWriter
+from fabula.corpus.runners.cluster import RayRunner
 from fabula.errors import Broken, FabulaError
 
 STORIES = 700
@@ -187,6 +188,29 @@ def test_a_full_disk_keeps_the_old_corpus_and_what_is_done(
     prep(source, force=True, resume=True)
     assert contents(tmp_path / "out") == before
     assert {p.name for p in tmp_path.iterdir()} == {"out", "stories.jsonl"}
+
+
+def test_an_engine_that_cannot_be_had_leaves_what_is_done(
+    prep: Preparer, source: Path, partial: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        prep(source, progress=stop_at("compare"))
+    before = contents(partial)
+    with pytest.raises(FabulaError, match="no Ray cluster at"):
+        prep(source, resume=True, runner=RayRunner("127.0.0.1:1"))
+    assert contents(partial) == before
+
+
+def test_a_fault_of_our_own_leaves_what_is_done(
+    prep: Preparer, source: Path, partial: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline, "decide", wrong)
+    with pytest.raises(ZeroDivisionError):
+        prep(source)
+    assert len(list(partial.glob("cleaned-*.arrow"))) == 3
 
 
 def test_bad_input_leaves_nothing(prep: Preparer, tmp_path: Path, jsonl: Files) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -77,6 +78,38 @@ def test_workers_have_one_thread_each() -> None:
 def threads(batch: pa.RecordBatch, _: Settings) -> pa.RecordBatch:
     counts = [int(os.environ["OMP_NUM_THREADS"]), pa.cpu_count()]
     return pa.RecordBatch.from_pydict({"n": counts})
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a dead one that nobody waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_workers_end_with_a_parent_that_was_killed() -> None:
+    program = (
+        "import os, time\n"
+        "from fabula.corpus.runners import LocalRunner\n"
+        "if __name__ == '__main__':\n"
+        "    with LocalRunner(2) as runner:\n"
+        "        workers = [runner._pool.submit(os.getpid).result() for _ in range(20)]\n"
+        "        print(*set(workers), flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        assert workers
+        assert all(map(alive, workers))
+        parent.kill()
+    until = time.monotonic() + 20
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
 
 
 def test_an_unknown_engine_is_a_sentence() -> None:

@@ -73,9 +73,10 @@ def prepare(
     check_place(out, force)
     draft = Draft(out)
     try:
-        draft.open(_state(sources, settings), resume=resume, force=force)
-        with draft.locked(), _removed_if_at_fault(draft), runner or LocalRunner(1) as running:
-            return _prepare(sources, draft, settings, running, progress)
+        with runner or LocalRunner(1) as running:
+            draft.open(_state(sources, settings), resume=resume, force=force)
+            with draft.locked(), _removed_if_at_fault(draft):
+                return _prepare(sources, draft, settings, running, progress)
     except OSError as error:
         kept = f"; what is done is kept: {GO_ON}" if draft.folder.exists() else ""
         raise Broken(f"cannot write {out}: {error.strerror or error}{kept}.") from None
@@ -101,10 +102,9 @@ def _removed_if_at_fault(draft: Draft) -> Iterator[None]:
     """Keep what is done where the run can go on; leave nothing where the input is at fault."""
     try:
         yield
-    except (OSError, Broken, KeyboardInterrupt):
-        raise
-    except BaseException:
-        draft.remove()
+    except FabulaError as error:
+        if not isinstance(error, Broken):
+            draft.remove()
         raise
 
 

@@ -128,7 +128,7 @@ def finish_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
             _Draft(row, part.text if part.total > 1 else row["text"], part) for part in next(parts)
         ]
     unread = [draft.text for draft in drafts if draft.part is not None]
-    fields = iter(read_fields(unread, min_confidence=settings.min_confidence))
+    fields = iter(read_fields(unread, min_confidence=settings.min_confidence, proven_arcs=True))
     return pa.RecordBatch.from_pylist(
         [_gold(d) if d.part is None else _read(d, d.part, next(fields)) for d in drafts],
         schema=FINISHED,

@@ -77,6 +77,7 @@ class Features:
         terms: the terms that occur, distinct in each text, rising, shape [k].
         values: their value in each of BLOCKS; of each text a unit vector, shape [len(BLOCKS), k].
         columns: the term that each word is, -1 for none, shape [words].
+        pairs: the term that each word is together with the next one, shape [words - 1].
     """
 
     meaning: Floats
@@ -86,6 +87,7 @@ class Features:
     terms: Ints
     values: Floats
     columns: Ints
+    pairs: Ints
 
     def __len__(self) -> int:
         return len(self.whole)
@@ -183,6 +185,7 @@ def _extract(low: Ints, at: npt.NDArray[np.float64], first: Ints, found: Tables)
         terms=terms,
         values=values,
         columns=columns,
+        pairs=pairs,
     )
 
 

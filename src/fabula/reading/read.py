@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fabula.reading import labels, places, pov, things, times, traits
+from fabula.reading.arcnull import beats_null
 from fabula.reading.cast import Cast, choose_cast
 from fabula.reading.entities import find_entities
 from fabula.reading.features import Features, extract
@@ -48,8 +49,10 @@ class _Found:
 class _Batch:
     """Texts being read together. What is less sure than `least` is left out."""
 
-    def __init__(self, texts: Sequence[str], least: float, evidence: bool) -> None:
-        self.least, self.evidence = least, evidence
+    def __init__(
+        self, texts: Sequence[str], least: float, evidence: bool = False, proven: bool = False
+    ) -> None:
+        self.least, self.evidence, self.proven = least, evidence, proven
         self.words = words = scan([clip(text) for text in texts])
         sizes = words.sizes
         self.sizes: list[int] = sizes.tolist()
@@ -131,22 +134,24 @@ def read_all(
         min_confidence: as for `read`.
         evidence: also give the spans, which takes most of the time.
     """
-    batch = _read(texts, min_confidence, evidence)
+    batch = _read(_Batch(texts, min_confidence, evidence))
     return [batch.reading(doc, text) for doc, text in enumerate(texts)]
 
 
-def read_fields(texts: Sequence[str], *, min_confidence: float = 0.0) -> list[dict[str, Any]]:
+def read_fields(
+    texts: Sequence[str], *, min_confidence: float = 0.0, proven_arcs: bool = False
+) -> list[dict[str, Any]]:
     """What `read_all` reads, as plain fields that a `Brief` can be made of.
 
     Args:
         texts, min_confidence: as for `read_all`.
+        proven_arcs: leave an arc out unless it beats its null (see arcnull.py).
     """
-    batch = _read(texts, min_confidence, evidence=False)
+    batch = _read(_Batch(texts, min_confidence, proven=proven_arcs))
     return [batch.fields(doc, text) for doc, text in enumerate(texts)]
 
 
-def _read(texts: Sequence[str], min_confidence: float, evidence: bool) -> _Batch:
-    batch = _Batch(texts, min_confidence, evidence)
+def _read(batch: _Batch) -> _Batch:
     if len(batch.words):
         views = pov.decide(batch.words)
         _read_views(batch, views)
@@ -240,6 +245,12 @@ def _read_labels(
         chance = probability[label][np.arange(len(values)), values].tolist()
         for doc, (number, p) in enumerate(zip(values.tolist(), chance, strict=True)):
             if not batch.enough[doc] or not batch.accepts(doc, p):
+                continue
+            if (
+                label == "arc"
+                and batch.proven
+                and not beats_null(batch.words, features, doc, number)
+            ):
                 continue
             value = labels.CLASSES[label][number]
             batch.found[doc].data[label] = value

@@ -73,6 +73,7 @@ class RayRunner:
         # Before Ray is imported: neither log lines nor bars on a screen that is ours.
         os.environ.setdefault("RAY_DEDUP_LOGS", "1")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
         try:
             import ray
@@ -138,6 +139,8 @@ class RayRunner:
                 )  # fmt: skip
                 tables = [ray.get(ref) for ref in mapped.to_arrow_refs()]
             except Exception as error:
+                if "UserCodeException" in f"{type(error).__name__} {error}":
+                    raise  # A fault of ours, whose traceback is wanted.
                 reason = str(error).strip().splitlines()[-1][:200].rstrip(".")
                 raise Broken(
                     f"The Ray cluster broke off ({type(error).__name__}: {reason})"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -24,12 +26,34 @@ if TYPE_CHECKING:
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _begin() -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     pa.set_cpu_count(1)
     # What the stages need, while the parent reads the first batches.
     import fabula.corpus.stages  # noqa: F401
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """While what is started does not hear Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class LocalRunner:
@@ -50,9 +74,10 @@ class LocalRunner:
             self._pool = ProcessPoolExecutor(
                 self.workers, multiprocessing.get_context("spawn"), _begin
             )
-            # They start now, with these variables.
-            for _ in range(self.workers):
-                self._pool.submit(os.getpid)
+            # They start now, with these variables, and deaf to Ctrl-C from the first.
+            with _deaf():
+                for _ in range(self.workers):
+                    self._pool.submit(os.getpid)
             for name, value in before.items():
                 if value is None:
                     del os.environ[name]
