@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
@@ -124,11 +125,14 @@ def _prepare(
     _finish(draft, shards, ledger.rows_of(decisions), settings, runner, progress)
     folder = draft.folder / "corpus"
     folder.mkdir(exist_ok=True)
-    _merge(draft, shards, folder, ledger.tallies, total, progress)
+    # Writing keeps one processor busy; the leak check has another.
+    with ThreadPoolExecutor(1) as aside:
+        shared = aside.submit(leaks, ledger.candidates, decisions.rank, settings)
+        _merge(draft, shards, folder, ledger.tallies, total, progress)
+        leaked = shared.result()
     manifest = make_manifest(
-        sources, settings, {s.name: ledger.tally(s.name) for s in sources},
-        leaks(ledger.candidates, decisions.rank, settings),
-    )  # fmt: skip
+        sources, settings, {s.name: ledger.tally(s.name) for s in sources}, leaked
+    )
     (folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
     write_report(folder)
     install(folder, draft.out)

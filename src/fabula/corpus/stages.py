@@ -27,6 +27,10 @@ from fabula.corpus.tagging import MIN_CONFIDENCE, brief_json, complete
 from fabula.reading import read_fields
 from fabula.story import Brief, render_beats, render_brief
 
+TOGETHER = 64
+"""Stories that are read at once: enough to spread what a batch costs, and few enough for what is
+known of their words to stay in a processor's cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -116,6 +120,17 @@ class _Draft:
 def finish_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     """`CLEAN` rows that stay to rows of `FINISHED`: one a document, so perhaps several a story."""
     rows = batch.to_pylist()
+    return pa.RecordBatch.from_pylist(
+        [
+            document
+            for start in range(0, len(rows), TOGETHER)
+            for document in _finished(rows[start : start + TOGETHER], settings)
+        ],
+        schema=FINISHED,
+    )
+
+
+def _finished(rows: list[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:
     whole = [row for row in rows if row["gold"] is None]
     cuts = [Given.load(row["given"]).cuts for row in whole]
     parts = iter(parts_of([row["text"] for row in whole], settings.max_words, cuts))
@@ -129,10 +144,7 @@ def finish_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
         ]
     unread = [draft.text for draft in drafts if draft.part is not None]
     fields = iter(read_fields(unread, min_confidence=settings.min_confidence, proven_arcs=True))
-    return pa.RecordBatch.from_pylist(
-        [_gold(d) if d.part is None else _read(d, d.part, next(fields)) for d in drafts],
-        schema=FINISHED,
-    )
+    return [_gold(d) if d.part is None else _read(d, d.part, next(fields)) for d in drafts]
 
 
 def _gold(draft: _Draft) -> dict[str, Any]:
