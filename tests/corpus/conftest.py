@@ -37,7 +37,9 @@ def prep(tmp_path: Path) -> Preparer:
 
     def run(*sources: str | Path, out: str = "out", **options: Any) -> dict[str, Any]:
         opening = {k: options.pop(k) for k in ("kind", "mapping", "licences") if k in options}
-        driving = {k: options.pop(k) for k in ("force", "resume", "progress") if k in options}
+        driving = {
+            k: options.pop(k) for k in ("force", "resume", "progress", "against") if k in options
+        }
         driving["runner"] = options.pop("runner", None) or LocalRunner(options.pop("workers", 1))
         taken: set[str] = set()
         opened = [open_source(str(s), taken, **opening) for s in sources]

@@ -15,19 +15,27 @@ from made_stories import story
 from fabula.corpus.alike import MAX_RUN, Pairs, alike_pairs, likeness
 from fabula.corpus.fingerprint import (
     PERMUTATIONS,
-    digest,
+    fingerprints,
     normalise,
     prompt_id,
     shingle_hashes,
     signature,
 )
-from fabula.corpus.groups import REASONS, Candidate, Candidates, decide, leaks, split_of_group
+from fabula.corpus.groups import (
+    REASONS,
+    Candidate,
+    Candidates,
+    decide,
+    found_in,
+    leaks,
+    split_of_group,
+)
 from fabula.corpus.stages import Settings
 
 
 def candidate(text: str, prompt: str, split: str | None = None) -> Candidate:
-    plain = normalise(text)
-    return Candidate(prompt_id(prompt), digest(plain), signature(plain), split)
+    (found,) = fingerprints([normalise(text)])
+    return Candidate(prompt_id(prompt), found.digest, found.signature, split, found.passages)
 
 
 class Decided(NamedTuple):
@@ -209,11 +217,100 @@ def test_leaks_are_seen() -> None:
         candidate(text, "four", "test"),
         candidate(story(4), "five", "test"),
         candidate(story(2), "two"),
+        candidate(story(6, 60), "six", "valid"),
+        candidate(story(7, 60) + " " + " ".join(story(6, 60).split()[:120]), "seven", "train"),
     ]
     found = Candidates.of(stories)
-    assert leaks(found, found.rank, Settings()) == {"prompts": 1, "texts": 1, "near duplicates": 2}
+    seen = leaks(found, found.rank, Settings())
+    assert seen == {"prompts": 1, "texts": 1, "near duplicates": 2, "passages": 3}
     decisions = decide(found, Settings())
     assert set(leaks(found, decisions.rank, Settings()).values()) == {0}
+
+
+def words(text: str, first: int, last: int) -> str:
+    return " ".join(text.split()[first:last])
+
+
+def test_a_reprint_of_a_passage_falls() -> None:
+    long = story(1, 90)
+    decisions = decided(
+        [
+            candidate(long, "whole"),
+            candidate(words(long, 100, 300), "an excerpt"),
+            candidate(story(2, 40), "another"),
+        ],
+        Settings(),
+    )
+    assert [d.reason for d in decisions] == [None, "reprint of a passage", None]
+    assert decisions[1].twin == 0
+
+
+@pytest.mark.parametrize("length", [60, 80, 150])
+def test_a_shared_passage_joins_a_split(length: int) -> None:
+    settings = Settings(valid=0.3, test=0.3)
+    apart = together = 0
+    for number in range(40):
+        one, other = story(number, 60), story(1_000 + number, 60)
+        mixed = f"{other} {words(one, 50, 50 + length)} {story(2_000 + number, 30)}"
+        first, second, third = decided(
+            [
+                candidate(one, f"one {number}"),
+                candidate(mixed, f"mixed {number}"),
+                candidate(other[: len(other) // 2].swapcase()[:40], f"short {number}"),
+            ],
+            settings,
+        )
+        assert first.reason is None
+        assert second.reason is None
+        together += first.split == second.split
+        apart += first.split != third.split
+    assert together == 40
+    assert apart > 10
+
+
+def test_what_everybody_says_joins_nothing() -> None:
+    signature_line = words(story(99, 60), 0, 70)
+    settings = Settings(valid=0.3, test=0.3)
+    stories = [candidate(f"{story(n, 40)} {signature_line}", f"p {n}") for n in range(120)]
+    splits = Counter(d.split for d in decided(stories, settings))
+    assert None not in splits
+    assert min(splits.values()) > 15
+
+
+def test_stories_of_a_test_file_are_found() -> None:
+    known = [
+        candidate(story(1, 40), "same"),
+        candidate(changed(story(2, 40), 3), "near"),
+        candidate(f"{words(story(3, 60), 30, 130)} {story(33, 60)}", "quoted"),
+        candidate(story(4, 40), "asked"),
+        candidate(story(5, 40), "not in it"),
+    ]
+    stories = [
+        candidate(story(6, 40), "mine"),
+        candidate(story(1, 40).upper(), "other"),
+        candidate(story(2, 40), "other 2"),
+        candidate(story(3, 60), "other 3"),
+        candidate(story(44, 40), "ASKED"),
+    ]
+    found = found_in(Candidates.of(known), Candidates.of(stories), Settings())
+    assert [REASONS[r] for r in found.reason] == [
+        None,
+        "same text as one it is checked against",
+        "nearly the same as one it is checked against",
+        "shares a passage with one it is checked against",
+        "shares its prompt with one it is checked against",
+    ]
+    assert found.twin.tolist() == [-1, 0, 1, 2, 3]
+    decisions = decide(Candidates.of(stories), Settings(), found)
+    assert decisions.reason.tolist() == found.reason.tolist()
+
+
+@given(st.lists(st.integers(0, 60), max_size=6))
+def test_fingerprints_are_the_same_in_any_company(sizes: list[int]) -> None:
+    texts = [normalise(words(story(n, 40), 0, size)) for n, size in enumerate(sizes)]
+    together = fingerprints(texts)
+    assert together == [fingerprints([text])[0] for text in texts]
+    assert [one.signature for one in together] == [signature(text) for text in texts]
 
 
 def test_no_stories_need_no_decision() -> None:

@@ -48,6 +48,13 @@ def command(
         float, typer.Option(min=0, max=1, help="Leave a tag empty below this confidence.")
     ] = 0.5,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Drop what is in this source too, or quotes it, or has its prompt. Repeatable.",
+        ),
+    ] = None,
     engine: Annotated[
         str, typer.Option(help="What runs it: 'local' processes, or a 'ray' cluster.")
     ] = "local",
@@ -76,6 +83,7 @@ def command(
         open_source(text, taken, kind=source_type, mapping=mapping, licences=licences)
         for text in sources
     ]
+    others = [open_source(text, taken, mapping=mapping) for text in against or []]
     unknown = sorted(licences.keys() - taken - {""})
     if unknown:
         raise FabulaError(
@@ -88,7 +96,7 @@ def command(
     runner = open_runner(engine, workers or os.cpu_count() or 1, ray_address)
     with _Progress() as progress:
         manifest = prepare(
-            opened, out, settings, force=force, resume=resume, runner=runner,
+            opened, out, settings, against=others, force=force, resume=resume, runner=runner,
             progress=progress.tell,
         )  # fmt: skip
     if json_:
@@ -191,6 +199,9 @@ def _show(out: Path, manifest: dict[str, Any]) -> None:
         console.print(drops)
     shared = ", ".join(f"{count} {what}" for what, count in manifest["leaks"].items())
     console.print(f"Shared between splits: {shared}.")
+    for other in manifest["against"]:
+        found = sum(one["stories"] for one in other["found"].values())
+        console.print(f"Checked against {other['stories']:,} of {other['name']}: {found:,} found.")
     if manifest["research_only"]:
         console.print("For research only: see CARD.md for the licences.")
     console.print(f"What is in it, with plots and samples: {out / 'REPORT.html'}")

@@ -9,6 +9,8 @@ whole columns, so that 300,000 texts take seconds and some 300 MB; an index of P
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,15 +30,24 @@ def likeness(one: bytes, other: bytes) -> float:
     return float(np.mean(a == b))
 
 
-def alike_pairs(table: npt.NDArray[np.uint32], threshold: float) -> Pairs:
+def signature_table(signatures: Iterable[bytes], size: int) -> npt.NDArray[np.uint32]:
+    """Signatures as rows of one array, shape [size, 128], without a copy of all in between."""
+    table = np.empty((size, PERMUTATIONS), dtype="<u4")
+    for place, one in enumerate(signatures):
+        table[place] = np.frombuffer(one, dtype="<u4")
+    return table
+
+
+def alike_pairs(table: npt.NDArray[np.uint32], threshold: float, known: int | None = None) -> Pairs:
     """Pairs of places (first < second) whose likeness is at least `threshold`, and the likeness.
 
     Args:
-        table: signatures, one a text, shape [texts, PERMUTATIONS].
+        table: of `signature_table`.
         threshold: 0 to 1; below about 0.4 pairs are missed.
+        known: only pairs whose first is among the first so many texts.
     """
     size = max(1, len(table))
-    codes = np.unique(np.concatenate([_band_pairs(table, n) for n in range(BANDS)]))
+    codes = np.unique(np.concatenate([_band_pairs(table, n, known) for n in range(BANDS)]))
     first, second = codes // size, codes % size
     similarity = np.empty(len(codes))
     for start in range(0, len(codes), 4096):
@@ -53,7 +64,9 @@ _MIX = np.array(
 )
 
 
-def _band_pairs(table: npt.NDArray[np.uint32], band: int) -> npt.NDArray[np.int64]:
+def _band_pairs(
+    table: npt.NDArray[np.uint32], band: int, known: int | None
+) -> npt.NDArray[np.int64]:
     """Pairs that may share a band, each as one number: first * texts + second."""
     size = len(table)
     keys = (table[:, band * ROWS : (band + 1) * ROWS] * _MIX).sum(axis=1, dtype=np.uint64)
@@ -64,8 +77,12 @@ def _band_pairs(table: npt.NDArray[np.uint32], band: int) -> npt.NDArray[np.int6
     ends = np.append(starts[1:], size)
     found = [np.empty(0, dtype=np.int64)]
     runs = ends - starts > 1
+    if known is not None:
+        runs &= order[starts] < known
     for start, end in zip(starts[runs].tolist(), ends[runs].tolist(), strict=True):
         members = order[start:end]
         for place in range(min(MAX_RUN, len(members) - 1)):
+            if known is not None and members[place] >= known:
+                break
             found.append(members[place] * size + members[place + 1 :])
     return np.concatenate(found)

@@ -1,32 +1,64 @@
-"""What makes two texts the same, or nearly: an exact digest and a MinHash signature.
+"""What makes two texts the same, or nearly, or lets one hold a passage of the other.
 
 Shingles are five words long, hashed all at once: with prefix sums H of byte * B**i modulo 2**64,
-the hash of bytes s..e is (H[e] - H[s]) * B**-s, so that no word passes through Python. The
-signature is MinHash (Broder 1997): the least value of each of 128 permutations.
+the hash of bytes s..e is (H[e] - H[s]) * B**-s, so that no word passes through Python, and it
+does not matter where a text stands: many are hashed as one. Of the hashes are made a MinHash
+signature (Broder 1997: the least value of each of 128 permutations), which tells whole texts that
+are alike, and a sample in text order (`passages.sample`), which tells passages.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fabula.corpus.passages import sample
+
 PERMUTATIONS = 128
 SHINGLE_WORDS = 5
-_PIECE = 64
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+_BLOCK = 8192
+"""Words hashed, and shingles permuted, at a time: what a processor's cache holds."""
+_PERMUTED = 1024
+_WORD_BYTES = bytes(c if c > 127 or chr(c).isalnum() else 32 for c in range(256))
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _NOT_WORD = re.compile(r"[\W_]+")
-_ASCII_WORDS = str.maketrans({chr(c): " " for c in range(128) if not chr(c).isalnum()})
+_MANY = 50
+"""Different characters beyond ASCII from which one pattern is faster than one pass for each."""
+
+
+class Fingerprint(NamedTuple):
+    """All that is kept of a text to compare it.
+
+    Attributes:
+        digest: 16 bytes that equal texts share.
+        signature: `PERMUTATIONS` unsigned 32-bit numbers, little-endian.
+        passages: sampled shingles, as `passages.sample` has them.
+    """
+
+    digest: bytes
+    signature: bytes
+    passages: bytes
 
 
 def normalise(text: str) -> str:
     """Lower case, words only, one space between: what layout and punctuation cannot change."""
-    if text.isascii():
-        return " ".join(text.lower().translate(_ASCII_WORDS).split())
-    return _NOT_WORD.sub(" ", text.casefold()).strip()
+    text = text.casefold()
+    if not text.isascii():
+        odd = set(_NOT_ASCII.findall(text))
+        if len(odd) > _MANY:
+            return _NOT_WORD.sub(" ", text).strip()
+        for character in odd:
+            if not character.isalnum():
+                text = text.replace(character, " ")
+    # A word is what \w matches, less the underscore; bytes over 127 are letters of words by now.
+    return b" ".join(text.encode().translate(_WORD_BYTES).split()).decode()
 
 
 def digest(normalised: str) -> bytes:
@@ -39,6 +71,72 @@ def prompt_id(prompt: str) -> str:
     return digest(normalise(prompt)).hex()[:16]
 
 
+def fingerprints(normalised: Sequence[str]) -> list[Fingerprint]:
+    """The fingerprints of many normalised texts, each as if it were alone."""
+    hashes, starts = _all_hashes(normalised)
+    mixed = _mix(hashes)
+    short = (mixed >> np.uint64(32)).astype(np.uint32)
+    bounds = starts.tolist()
+    return [
+        Fingerprint(digest(text), _least(short[bounds[n] : bounds[n + 1]]), passages)
+        for n, (text, passages) in enumerate(zip(normalised, sample(mixed, starts), strict=True))
+    ]
+
+
+def shingle_hashes(normalised: str) -> npt.NDArray[np.uint64]:
+    """Hashes of all runs of five words, shape [words - 4] (of the whole text if shorter)."""
+    return _all_hashes([normalised])[0]
+
+
+def signature(normalised: str) -> bytes:
+    """The MinHash signature: `PERMUTATIONS` unsigned 32-bit numbers."""
+    return _least((_mix(shingle_hashes(normalised)) >> np.uint64(32)).astype(np.uint32))
+
+
+def _all_hashes(
+    texts: Sequence[str],
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Shingle hashes of all texts, one after the other, and where each begins [texts + 1]."""
+    words = np.array([text.count(" ") + 1 for text in texts], dtype=np.int64)
+    sizes = np.where(words < SHINGLE_WORDS, 1, words - SHINGLE_WORDS + 1)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    # Runs are made as if all texts were one; those that reach into the next text are left out.
+    runs = _run_hashes(" ".join(texts))
+    ends = np.cumsum(words)
+    inside = np.ones(len(runs), dtype=bool)
+    for back in range(1, SHINGLE_WORDS):
+        cut = ends - back
+        inside[cut[(cut >= 0) & (cut < len(runs))]] = False
+    short = np.flatnonzero(words < SHINGLE_WORDS)
+    if not len(short):
+        return runs[inside], starts
+    hashes = np.empty(starts[-1], dtype=np.uint64)
+    whole = np.ones(len(hashes), dtype=bool)
+    whole[starts[short]] = False
+    hashes[whole] = runs[inside]
+    for n in short.tolist():
+        hashes[starts[n]] = _run_hashes(texts[n], int(words[n]))[0]
+    return hashes, starts
+
+
+def _run_hashes(text: str, run: int = SHINGLE_WORDS) -> npt.NDArray[np.uint64]:
+    """Hashes of all runs of so many words, shape [max(0, words - run + 1)]."""
+    raw = np.frombuffer(text.encode() + b" ", dtype=np.uint8)
+    starts = np.concatenate([[0], np.flatnonzero(raw == ord(" ")) + 1])
+    hashes = np.empty(max(0, len(starts) - run), dtype=np.uint64)
+    for first in range(0, len(hashes), _BLOCK):
+        edges = starts[first : first + _BLOCK + run]
+        part = raw[edges[0] : edges[-1]]
+        edges = edges - edges[0]
+        up, down = _powers(1 << max(16, len(part).bit_length()))
+        sums = np.zeros(len(part) + 1, dtype=np.uint64)
+        np.multiply(part, up[: len(part)], out=sums[1:])
+        np.cumsum(sums, out=sums)
+        begin = edges[:-run]
+        hashes[first : first + _BLOCK] = (sums[edges[run:]] - sums[begin]) * down[begin]
+    return hashes
+
+
 @cache
 def _powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     inverse = np.uint64(pow(int(_BASE), -1, 2**64))
@@ -47,17 +145,12 @@ def _powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     return np.multiply.accumulate(up), np.multiply.accumulate(down)
 
 
-def shingle_hashes(normalised: str) -> npt.NDArray[np.uint64]:
-    """Hashes of all runs of five words, shape [words - 4] (of the whole text if shorter)."""
-    raw = np.frombuffer(normalised.encode() + b" ", dtype=np.uint8)
-    up, down = _powers(1 << max(12, len(raw).bit_length()))
-    sums = np.zeros(len(raw) + 1, dtype=np.uint64)
-    np.cumsum(raw * up[: len(raw)], out=sums[1:], dtype=np.uint64)
-    starts = np.concatenate([[0], np.flatnonzero(raw == ord(" ")) + 1])
-    run = min(SHINGLE_WORDS, len(starts) - 1)
-    begin, end = starts[:-run], starts[run:]
-    hashes: npt.NDArray[np.uint64] = (sums[end] - sums[begin]) * down[begin]
-    return hashes
+def _mix(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Stafford's variant 13 of the murmur finaliser, because affine maps alone keep order."""
+    mixed = hashes ^ (hashes >> np.uint64(30))
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    return mixed
 
 
 @cache
@@ -71,19 +164,15 @@ def _permutations() -> npt.NDArray[np.uint32]:
     return maps
 
 
-def signature(normalised: str) -> bytes:
-    """The MinHash signature: `PERMUTATIONS` unsigned 32-bit numbers."""
-    hashes = shingle_hashes(normalised)
-    # Mix (Stafford's variant 13 of the murmur finaliser), because affine maps alone keep order.
-    hashes ^= hashes >> np.uint64(30)
-    hashes *= np.uint64(0xBF58476D1CE4E5B9)
-    hashes ^= hashes >> np.uint64(27)
-    short = (hashes >> np.uint64(32)).astype(np.uint32)
+def _least(short: npt.NDArray[np.uint32]) -> bytes:
+    """The least value of each permutation of some 32-bit hashes."""
     factor, offset = _permutations()
-    # In pieces that stay in the cache, which is half of the time.
+    buffer = np.empty((min(_PERMUTED, len(short)), PERMUTATIONS), dtype=np.uint32)
     least = np.full(PERMUTATIONS, 2**32 - 1, dtype=np.uint32)
-    for start in range(0, len(short), _PIECE):
-        maps = short[start : start + _PIECE, None] * factor
-        maps += offset
-        np.minimum(least, maps.min(axis=0), out=least)
+    for first in range(0, len(short), _PERMUTED):
+        part = short[first : first + _PERMUTED, None]
+        values = buffer[: len(part)]
+        np.multiply(part, factor, out=values)
+        values += offset
+        np.minimum(least, values.min(axis=0), out=least)
     return least.astype("<u4").tobytes()

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fabula.corpus.alike import alike_pairs
 from fabula.corpus.fingerprint import PERMUTATIONS
+from fabula.corpus.passages import Samples, shared_counts, shared_passages
 from fabula.corpus.schema import SPLITS
 from fabula.corpus.stages import Settings
 
@@ -30,9 +31,18 @@ REASONS = (
     None,
     "exact duplicate",
     "near duplicate",
+    "reprint of a passage",
     "prompt or text shared with a held-out story",
+    "same text as one it is checked against",
+    "nearly the same as one it is checked against",
+    "shares a passage with one it is checked against",
+    "shares its prompt with one it is checked against",
 )
-_EXACT, _NEAR, _SHARED = range(1, len(REASONS))
+(_EXACT, _NEAR, _REPRINT, _SHARED, _AS_KNOWN, _LIKE_KNOWN, _QUOTES_KNOWN, _ASKED_KNOWN) = range(
+    1, len(REASONS)
+)
+KNOWN = (_AS_KNOWN, _LIKE_KNOWN, _QUOTES_KNOWN, _ASKED_KNOWN)
+"""Numbers of the reasons of `found_in`."""
 
 
 @dataclass(slots=True)
@@ -43,6 +53,7 @@ class Candidate:
     digest: bytes
     signature: bytes
     split: str | None
+    passages: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +65,14 @@ class Candidates:
         digest: of the text, two numbers, shape [n, 2].
         signature: MinHash, shape [n, PERMUTATIONS].
         rank: of the split that its source gives it, `UNFIXED` for none, shape [n].
+        samples: of their passages.
     """
 
     prompt: npt.NDArray[np.uint64]
     digest: npt.NDArray[np.uint64]
     signature: npt.NDArray[np.uint32]
     rank: Codes
+    samples: Samples
 
     def __len__(self) -> int:
         return len(self.prompt)
@@ -72,29 +85,37 @@ class Candidates:
             b"".join(s.digest for s in stories),
             b"".join(s.signature for s in stories),
             [s.split for s in stories],
+            [s.passages for s in stories],
         )
 
     @classmethod
     def joined(
-        cls, prompts: Sequence[str], digests: bytes, signatures: bytes, splits: Sequence[str | None]
+        cls,
+        prompts: Sequence[str],
+        digests: bytes,
+        signatures: bytes,
+        splits: Sequence[str | None],
+        passages: Sequence[bytes],
     ) -> Candidates:
-        """Columns of prompts (16 hex digits), joined digests and signatures, and splits."""
+        """Columns of prompts (16 hex digits), joined digests and signatures, and the rest."""
         return cls(
             np.frombuffer(bytes.fromhex("".join(prompts)), dtype=">u8").astype(np.uint64),
             np.frombuffer(digests, dtype=">u8").astype(np.uint64).reshape(-1, 2),
             np.frombuffer(signatures, dtype="<u4").reshape(-1, PERMUTATIONS),
             np.array([RANKED.index(s) if s else UNFIXED for s in splits], dtype=np.int8),
+            Samples.of(passages),
         )
 
     @classmethod
     def together(cls, parts: Sequence[Candidates]) -> Candidates:
         """The stories of several batches."""
-        empty = cls.joined([], b"", b"", [])
+        every = (cls.joined([], b"", b"", [], []), *parts)
         return cls(
-            *(
-                np.concatenate([getattr(part, name) for part in (empty, *parts)])
-                for name in ("prompt", "digest", "signature", "rank")
-            )
+            np.concatenate([part.prompt for part in every]),
+            np.concatenate([part.digest for part in every]),
+            np.concatenate([part.signature for part in every]),
+            np.concatenate([part.rank for part in every]),
+            Samples.together([part.samples for part in every]),
         )
 
 
@@ -140,33 +161,110 @@ class _Groups:
         return np.array([self.find(key) for key in range(len(self.parent))], dtype=np.int64)
 
 
-def decide(stories: Candidates, settings: Settings) -> Decisions:
-    """A decision for every story."""
+def decide(stories: Candidates, settings: Settings, known: Decisions | None = None) -> Decisions:
+    """A decision for every story.
+
+    Args:
+        stories: all of them.
+        settings: thresholds, shares and seed.
+        known: of `found_in`: those that fall there take no part.
+    """
     count = len(stories)
-    reason, twin = np.zeros(count, dtype=np.int8), np.full(count, -1, dtype=np.int64)
+    reason = np.zeros(count, dtype=np.int8) if known is None else known.reason.copy()
+    twin = np.full(count, -1, dtype=np.int64)
     order = np.argsort(stories.rank, kind="stable")
+    order = order[reason[order] == 0]
     # Of equal texts the first in that order stays.
     _, first, inverse = np.unique(
         stories.digest[order], axis=0, return_index=True, return_inverse=True
     )
     before = first[inverse.ravel()]
-    again = before != np.arange(count)
+    again = before != np.arange(len(order))
     reason[order[again]], twin[order[again]] = _EXACT, order[before[again]]
     distinct = order[~again]
     names, prompt = np.unique(stories.prompt, return_inverse=True)
     groups = _Groups(len(names))
-    for place, earlier in _earlier_alike(stories.signature[distinct], settings.related).items():
+    alike = _earlier_alike(stories.signature[distinct], settings.related)
+    quoted = _earlier_quoted(stories.samples.of_texts(distinct), settings)
+    for place in sorted(alike.keys() | quoted.keys()):
         # Places count in the order of the walk, so an earlier one has been decided.
         story = int(distinct[place])
-        like = [(s, int(distinct[p])) for p, s in earlier if not reason[distinct[p]]]
-        likest, other = max(like, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
+        like, within = (
+            [(s, int(distinct[p])) for p, s in found.get(place, []) if not reason[distinct[p]]]
+            for found in (alike, quoted)
+        )
+        likest, twin_of = max(like, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
+        most, holder = max(within, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
         if likest >= settings.near:
-            reason[story], twin[story] = _NEAR, other
-            continue
-        for _, other in like:
-            groups.join(int(prompt[story]), int(prompt[other]))
+            reason[story], twin[story] = _NEAR, twin_of
+        elif most >= settings.contained:
+            reason[story], twin[story] = _REPRINT, holder
+        else:
+            for _, other in (*like, *within):
+                groups.join(int(prompt[story]), int(prompt[other]))
     rank = _assign(stories, reason, twin, order, groups.roots()[prompt], names, settings)
     return Decisions(rank, reason, twin)
+
+
+def found_in(known: Candidates, stories: Candidates, settings: Settings) -> Decisions:
+    """Which stories are, or are nearly, or quote, or answer the prompt of a known one.
+
+    Args:
+        known: stories that are none of the corpus, such as a benchmark's.
+        stories: those of the corpus.
+        settings: thresholds.
+
+    Returns:
+        Decisions whose twins are numbers of known stories.
+    """
+    count = len(stories)
+    reason, twin = np.zeros(count, dtype=np.int8), np.full(count, -1, dtype=np.int64)
+
+    def fall(which: Ints, twins: Ints, why: int) -> None:
+        # Of several the first; what fell for a graver reason keeps it.
+        which, first = np.unique(which, return_index=True)
+        free = reason[which] == 0
+        reason[which[free]], twin[which[free]] = why, twins[first[free]]
+
+    fall(*_equal(known.digest, stories.digest), _AS_KNOWN)
+    size = len(known)
+    first, second, _ = alike_pairs(
+        np.concatenate([known.signature, stories.signature]), settings.near, size
+    )
+    new = second >= size
+    fall(second[new] - size, first[new], _LIKE_KNOWN)
+    shared = shared_passages(
+        Samples.together([known.samples, stories.samples]), settings.passage, size
+    )
+    new = shared.second >= size
+    fall(shared.second[new] - size, shared.first[new], _QUOTES_KNOWN)
+    fall(*_equal(known.prompt[:, None], stories.prompt[:, None]), _ASKED_KNOWN)
+    return Decisions(np.full(count, UNFIXED, dtype=np.int8), reason, twin)
+
+
+def _equal(known: npt.NDArray[np.uint64], stories: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """The stories whose keys are known ones, and the first known one of each."""
+    both = np.concatenate([known, stories])
+    _, first, inverse = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    earliest = first[inverse.ravel()][len(known) :]
+    which = np.flatnonzero(earliest < len(known))
+    return which, earliest[which]
+
+
+def _earlier_quoted(samples: Samples, settings: Settings) -> dict[int, list[tuple[int, float]]]:
+    """For each story that has any, the earlier ones it shares a passage with, and how much of it.
+
+    How much: the share of its sampled shingles that the other has.
+    """
+    pairs = shared_passages(samples, settings.passage)
+    both, _, own = shared_counts(samples, pairs.first, pairs.second)
+    found: dict[int, list[tuple[int, float]]] = {}
+    for first, second, share in zip(
+        pairs.first.tolist(), pairs.second.tolist(), (both / np.maximum(own, 1)).tolist(),
+        strict=True,
+    ):  # fmt: skip
+        found.setdefault(second, []).append((first, share))
+    return found
 
 
 def _earlier_alike(
@@ -224,8 +322,8 @@ def leaks(stories: Candidates, rank: Codes, settings: Settings) -> dict[str, int
         settings: as for `decide`.
 
     Returns:
-        Numbers of stories of valid and test whose prompt, whole text or nearly whole text
-        stands in another split too.
+        Numbers of stories of valid and test whose prompt, whole text, nearly whole text or a
+        passage stands in another split too.
     """
     # Split by split, train first, as they stand in the corpus.
     home = np.array([SPLITS.index(name) for name in RANKED] + [len(SPLITS)])[rank]
@@ -239,8 +337,11 @@ def leaks(stories: Candidates, rank: Codes, settings: Settings) -> dict[str, int
 
     first, second, _ = alike_pairs(stories.signature[kept], settings.related)
     apart = np.unique(second[home[first] != home[second]])
+    shared = shared_passages(stories.samples.of_texts(kept), settings.passage)
+    quoting = np.unique(shared.second[home[shared.first] != home[shared.second]])
     return {
         "prompts": elsewhere(stories.prompt[kept]),
         "texts": elsewhere(stories.digest[kept]),
         "near duplicates": len(apart),
+        "passages": len(quoting),
     }

@@ -18,6 +18,15 @@ _MORE = 20
 """Where so many stories fall together, their places are looked up one by one no more."""
 
 
+FINGERPRINT = ("prompt_id", "digest", "signature", "split", "passages")
+
+
+def candidates_of(batch: pa.RecordBatch) -> Candidates:
+    """What deciding needs to know of rows of `CLEAN` that are left."""
+    prompts, digests, signatures, splits, passages = (batch[n].to_pylist() for n in FINGERPRINT)
+    return Candidates.joined(prompts, b"".join(digests), b"".join(signatures), splits, passages)
+
+
 @dataclass(slots=True)
 class Ledger:
     """All rows, in order.
@@ -53,15 +62,8 @@ class Ledger:
             source = batch["source"][0].as_py()
             tally = tallies.setdefault(source, SourceTally())
             kept = _count(batch, tally, seen)
-            part = batch.select(["prompt_id", "digest", "signature", "split", "origin"]).take(
-                pa.array(kept)
-            )
-            parts.append(
-                Candidates.joined(
-                    part["prompt_id"].to_pylist(), b"".join(part["digest"].to_pylist()),
-                    b"".join(part["signature"].to_pylist()), part["split"].to_pylist(),
-                )
-            )  # fmt: skip
+            part = batch.select([*FINGERPRINT, "origin"]).take(pa.array(kept))
+            parts.append(candidates_of(part))
             rows.append(kept + read)
             origins.append(part["origin"])
             sources.append(source)

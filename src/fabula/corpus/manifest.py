@@ -9,7 +9,7 @@ from typing import Any
 
 from fabula.corpus.report.quality import tag_quality
 from fabula.corpus.schema import SPLITS
-from fabula.corpus.source import Source, file_digest
+from fabula.corpus.source import Source
 from fabula.corpus.stages import Settings
 from fabula.corpus.tally import SourceTally
 
@@ -24,6 +24,7 @@ def make_manifest(
     settings: Settings,
     tallies: dict[str, SourceTally],
     leaked: dict[str, int],
+    against: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """All that is to say of a corpus; the same for the same input, so without a date."""
     from fabula import __version__
@@ -43,6 +44,7 @@ def make_manifest(
         "words": sum(c["words"] for c in counts.values()),
         "research_only": any(s.research_only for s in sources),
         "leaks": leaked,
+        "against": against,
         # Of the reader that gave the tags, so that a report made later tells of the same one.
         "quality": tag_quality(settings.min_confidence) if read else None,
         "sources": [
@@ -51,10 +53,7 @@ def make_manifest(
                 "kind": source.kind,
                 "licence": source.licence,
                 "research_only": source.research_only,
-                "files": [
-                    {"name": f.name, "bytes": f.stat().st_size, "sha256": file_digest(f)}
-                    for f in source.files
-                ],
+                "files": source.file_records(),
                 **counts[source.name],
             }
             for source in sources

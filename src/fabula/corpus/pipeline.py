@@ -8,7 +8,7 @@ give the same bytes, whatever runs them, however often they were interrupted.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fabula.corpus.against import check_against
 from fabula.corpus.draft import GO_ON, Draft, describe_sources
 from fabula.corpus.folder import SplitWriter, check_place, install
 from fabula.corpus.groups import RANKED, REASONS, UNFIXED, decide, leaks
@@ -47,6 +48,7 @@ def prepare(
     out: Path,
     settings: Settings,
     *,
+    against: Sequence[Source] = (),
     force: bool = False,
     resume: bool = False,
     runner: Runner | None = None,
@@ -58,6 +60,7 @@ def prepare(
         sources: what to read, in order.
         out: the folder to make.
         settings: what to make of it.
+        against: what no story of the corpus may be, be nearly, quote, or share the prompt with.
         force: replace a corpus, or an interrupted run, that is there.
         resume: go on with an interrupted run, if one is there.
         runner: what runs the stages; this process if None.
@@ -75,9 +78,9 @@ def prepare(
     draft = Draft(out)
     try:
         with runner or LocalRunner(1) as running:
-            draft.open(_state(sources, settings), resume=resume, force=force)
+            draft.open(_state([*sources, *against], settings), resume=resume, force=force)
             with draft.locked(), _removed_if_at_fault(draft):
-                return _prepare(sources, draft, settings, running, progress)
+                return _prepare(sources, against, draft, settings, running, progress)
     except OSError as error:
         kept = f"; what is done is kept: {GO_ON}" if draft.folder.exists() else ""
         raise Broken(f"cannot write {out}: {error.strerror or error}{kept}.") from None
@@ -110,14 +113,20 @@ def _removed_if_at_fault(draft: Draft) -> Iterator[None]:
 
 
 def _prepare(
-    sources: list[Source], draft: Draft, settings: Settings, runner: Runner, progress: Progress
+    sources: list[Source],
+    against: Sequence[Source],
+    draft: Draft,
+    settings: Settings,
+    runner: Runner,
+    progress: Progress,
 ) -> dict[str, Any]:
     _clean(sources, draft, settings, runner, progress)
     shards = draft.whole(CLEANED)
     ledger = Ledger.of(batch for n in range(shards) for batch in draft.read(CLEANED, n))
     _refuse_the_faulty(sources, ledger.tallies)
     progress("compare", 0, len(ledger.candidates))
-    decisions = decide(ledger.candidates, settings)
+    known = check_against(against, ledger.candidates, settings, runner) if against else None
+    decisions = decide(ledger.candidates, settings, known.decisions if known else None)
     ledger.drop(decisions, REASONS)
     total = int((decisions.rank < UNFIXED).sum())
     if not total:
@@ -131,8 +140,9 @@ def _prepare(
         _merge(draft, shards, folder, ledger.tallies, total, progress)
         leaked = shared.result()
     manifest = make_manifest(
-        sources, settings, {s.name: ledger.tally(s.name) for s in sources}, leaked
-    )
+        sources, settings, {s.name: ledger.tally(s.name) for s in sources}, leaked,
+        known.found if known else [],
+    )  # fmt: skip
     (folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
     write_report(folder)
     install(folder, draft.out)

@@ -58,6 +58,8 @@ CLEAN = pa.schema(
         ("trims", pa.list_(pa.string())),
         ("digest", pa.binary()),
         ("signature", pa.binary()),
+        # Sampled shingles; its size goes with the text's.
+        ("passages", pa.binary()),
     ]
 )
 CORPUS = pa.schema(

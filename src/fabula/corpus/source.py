@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -91,6 +92,13 @@ class Source:
     def size(self) -> int:
         """Bytes of its files, as they lie on disk."""
         return sum(file.stat().st_size for file in self.files)
+
+    def file_records(self) -> list[dict[str, Any]]:
+        """Name, size and sha256 of each file, for a manifest."""
+        return [
+            {"name": f.name, "bytes": f.stat().st_size, "sha256": file_digest(f)}
+            for f in self.files
+        ]
 
     def _batch(self, rows: list[Row]) -> pa.RecordBatch:
         try:

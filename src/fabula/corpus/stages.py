@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fabula.corpus.clean import MIN_WORDS, clean_text
 from fabula.corpus.detokenise import looks_tokenised
-from fabula.corpus.fingerprint import digest, normalise, prompt_id, signature
+from fabula.corpus.fingerprint import fingerprints, normalise, prompt_id
 from fabula.corpus.given import Given, apply_given, clean_given, fewest_words, has_beats
 from fabula.corpus.layouts import gold_story
 from fabula.corpus.parts import Part, parts_of
@@ -45,6 +45,9 @@ class Settings:
         min_confidence: tags read with less are left empty.
         near: estimated Jaccard similarity from which two stories count as the same.
         related: similarity from which two stories must lie in the same split.
+        contained: share of a story's sampled shingles from which it counts as a reprint of the
+            story that holds them.
+        passage: words seen of a shared passage from which two stories must lie in the same split.
     """
 
     valid: float = 0.05
@@ -56,6 +59,8 @@ class Settings:
     min_confidence: float = MIN_CONFIDENCE
     near: float = 0.7
     related: float = 0.4
+    contained: float = 0.8
+    passage: int = 13
 
 
 def clean_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
@@ -73,11 +78,12 @@ def clean_batch(batch: pa.RecordBatch, settings: Settings) -> pa.RecordBatch:
     for row, enough in zip(short, have_five_sentences([r["text"] for r in short]), strict=True):
         if not enough:
             row["reason"] = "fewer than five sentences"
+    good = [row for row in rows if row["reason"] is None]
+    prints = fingerprints([normalise(row["text"]) for row in good])
+    for row, one in zip(good, prints, strict=True):
+        row.update(one._asdict())
     for row in rows:
-        if row["reason"] is None:
-            plain = normalise(row["text"])
-            row["digest"], row["signature"] = digest(plain), signature(plain)
-        else:
+        if row["reason"] is not None:
             row["text"] = None
     return pa.RecordBatch.from_pylist(rows, schema=CLEAN)
 

@@ -10,7 +10,10 @@ _WHY = (
     (r"duplicate id", 0, "An id names one story; a second one would be counted twice."),
     (r"exact duplicate", 1, "Its words are those of another story here; a model would learn it "
      "by heart."),
-    (r"(near )?duplicate|reprint|passage", 1, "It is nearly the same as another story here "
+    (r"checked against", 2, "It is, or quotes, or answers the prompt of a story that the corpus "
+     "was to be kept apart from."),
+    (r"reprint of a passage", 1, "Nearly all of it stands inside another story here."),
+    (r"(near )?duplicate", 1, "It is nearly the same as another story here "
      "(MinHash over five-word shingles)."),
     (r"shared with a held-out|held.out|test file|leak", 2, "Its prompt or text is held out; "
      "training on it would spoil every figure after."),
