@@ -55,6 +55,10 @@ def test_what_is_in_a_test_file_falls(
         "example": "benchmark: benchmark.jsonl:4",
     }
     assert checked["files"][0]["sha256"] == hashlib.sha256(benchmark.read_bytes()).hexdigest()
+    for paper in ("CARD.md", "REPORT.html"):
+        told = (tmp_path / "out" / paper).read_text()
+        assert "Checked against 5 stories of benchmark, benchmark.jsonl (sha256" in told
+        assert "2 same text as one it is checked against" in told
     ids = {i for s in ("train", "valid", "test") for i in load_rows(tmp_path / "out", s)}
     assert len(ids) == 56
     assert not ids & {f"stories-s{n}" for n in (3, 5, 7, 30)}

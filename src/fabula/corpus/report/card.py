@@ -92,7 +92,8 @@ def make_card(manifest: dict[str, Any], census: Census) -> str:
     parts += _tags(manifest, census)
     leak = facts.leak_sentence(manifest)
     if leak is not None:
-        parts += ["## Leak check", cell(leak[1])]
+        told = [leak[1], *facts.against_sentences(manifest)]
+        parts += ["## Leak check", *map(cell, told)]
     parts += [
         "## Leanings",
         "Counted, not judged"

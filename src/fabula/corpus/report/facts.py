@@ -96,6 +96,19 @@ def leak_sentence(manifest: dict[str, Any]) -> tuple[bool, str] | None:
     return not any(leaks.values()), f"Between the splits: {told}."
 
 
+def against_sentences(manifest: dict[str, Any]) -> list[str]:
+    """What the corpus was checked against, a sentence each."""
+    sentences = []
+    for other in manifest.get("against") or []:
+        digests = ", ".join(f"{f['name']} (sha256 {f['sha256'][:12]}...)" for f in other["files"])
+        found = [f"{one['stories']:,} {reason}" for reason, one in sorted(other["found"].items())]
+        dropped = "dropped: " + "; ".join(found) if found else "nothing was found"
+        sentences.append(
+            f"Checked against {other['stories']:,} stories of {other['name']}, {digests}: {dropped}."
+        )
+    return sentences
+
+
 def split_counts(manifest: dict[str, Any]) -> str:
     """Documents of each split, as a phrase."""
     return ", ".join(f"{manifest['splits'][s]:,} {s}" for s in SPLITS)

@@ -154,6 +154,7 @@ def splits(manifest: dict[str, Any]) -> str:
             f'<div class="warning{" good" if leak[0] else ""}" role="note"><p><strong>{word}'
             f"</strong> {escape(leak[1])} Counted anew from the finished corpus.</p></div>"
         )
+    html += "".join(f"<p>{escape(told)}</p>" for told in facts.against_sentences(manifest))
     return html
 
 
