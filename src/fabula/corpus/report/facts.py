@@ -103,9 +103,8 @@ def against_sentences(manifest: dict[str, Any]) -> list[str]:
         digests = ", ".join(f"{f['name']} (sha256 {f['sha256'][:12]}...)" for f in other["files"])
         found = [f"{one['stories']:,} {reason}" for reason, one in sorted(other["found"].items())]
         dropped = "dropped: " + "; ".join(found) if found else "nothing was found"
-        sentences.append(
-            f"Checked against {other['stories']:,} stories of {other['name']}, {digests}: {dropped}."
-        )
+        whole = f"{other['stories']:,} stories of {other['name']}"
+        sentences.append(f"Checked against {whole}, {digests}: {dropped}.")
     return sentences
 
 
