@@ -9,7 +9,7 @@ whole columns, so that 300,000 texts take seconds and some 300 MB; an index of P
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,20 @@ ROWS = PERMUTATIONS // BANDS
 MAX_RUN = 64
 """In a longer run of texts that share a band, each is compared with the first so many only."""
 
-Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+class Alike(NamedTuple):
+    """Pairs of texts that are alike; the arrays are of shape [pairs].
+
+    Attributes:
+        first, second: places of the two texts, first < second, pairs in order.
+        likeness: of the two, 0 to 1.
+        crowded: more than `MAX_RUN` texts shared a band, so that pairs of them may be missing.
+    """
+
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+    likeness: npt.NDArray[np.float64]
+    crowded: bool
 
 
 def likeness(one: bytes, other: bytes) -> float:
@@ -30,31 +43,26 @@ def likeness(one: bytes, other: bytes) -> float:
     return float(np.mean(a == b))
 
 
-def signature_table(signatures: Iterable[bytes], size: int) -> npt.NDArray[np.uint32]:
-    """Signatures as rows of one array, shape [size, 128], without a copy of all in between."""
-    table = np.empty((size, PERMUTATIONS), dtype="<u4")
-    for place, one in enumerate(signatures):
-        table[place] = np.frombuffer(one, dtype="<u4")
-    return table
-
-
-def alike_pairs(table: npt.NDArray[np.uint32], threshold: float, known: int | None = None) -> Pairs:
-    """Pairs of places (first < second) whose likeness is at least `threshold`, and the likeness.
+def alike_pairs(table: npt.NDArray[np.uint32], threshold: float, known: int | None = None) -> Alike:
+    """Pairs of texts whose likeness is at least `threshold`.
 
     Args:
-        table: of `signature_table`.
+        table: signatures, one a text, shape [texts, PERMUTATIONS].
         threshold: 0 to 1; below about 0.4 pairs are missed.
         known: only pairs whose first is among the first so many texts.
     """
     size = max(1, len(table))
-    codes = np.unique(np.concatenate([_band_pairs(table, n, known) for n in range(BANDS)]))
+    bands = [_band_pairs(table, n, known) for n in range(BANDS)]
+    codes = np.unique(np.concatenate([pairs for pairs, _ in bands]))
+    crowded = any(longest > MAX_RUN for _, longest in bands)
+    del bands
     first, second = codes // size, codes % size
     similarity = np.empty(len(codes))
     for start in range(0, len(codes), 4096):
         part = slice(start, start + 4096)
         similarity[part] = (table[first[part]] == table[second[part]]).mean(axis=1)
     keep = similarity >= threshold
-    return first[keep], second[keep], similarity[keep]
+    return Alike(first[keep], second[keep], similarity[keep], crowded)
 
 
 # Odd 64-bit numbers (digits of the golden ratio and of xxHash); a clash only costs a comparison.
@@ -66,8 +74,8 @@ _MIX = np.array(
 
 def _band_pairs(
     table: npt.NDArray[np.uint32], band: int, known: int | None
-) -> npt.NDArray[np.int64]:
-    """Pairs that may share a band, each as one number: first * texts + second."""
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Pairs that may share a band (first * texts + second), and the most texts that share one."""
     size = len(table)
     keys = (table[:, band * ROWS : (band + 1) * ROWS] * _MIX).sum(axis=1, dtype=np.uint64)
     # A stable sort, so that the members of a run stand in their own order.
@@ -85,4 +93,4 @@ def _band_pairs(
             if known is not None and members[place] >= known:
                 break
             found.append(members[place] * size + members[place + 1 :])
-    return np.concatenate(found)
+    return np.concatenate(found), int((ends - starts).max(initial=0))

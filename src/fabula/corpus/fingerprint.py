@@ -68,7 +68,8 @@ def digest(normalised: str) -> bytes:
 
 def prompt_id(prompt: str) -> str:
     """The group of a prompt: 16 hex digits of its normalised digest."""
-    return digest(normalise(prompt)).hex()[:16]
+    # A prompt without a word ("???") is its own group, not one with all others like it.
+    return digest(normalise(prompt) or prompt).hex()[:16]
 
 
 def fingerprints(normalised: Sequence[str]) -> list[Fingerprint]:

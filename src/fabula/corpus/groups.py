@@ -1,7 +1,7 @@
 """Looking at all stories at once: duplicates out, splits by prompt and by likeness.
 
-Of two stories alike the one stays that is held out, else the
-one whose source fixes a split (the gold stories among them), else the first.
+Of two stories alike the one stays that is held out, else the one whose source fixes a split (the
+gold stories among them), else the first; where one holds nearly all of the other, else the longer.
 
 What is known of the stories stands in columns, some 560 bytes a story.
 """
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fabula.corpus.alike import alike_pairs
+from fabula.corpus.alike import Alike, alike_pairs
 from fabula.corpus.fingerprint import PERMUTATIONS
-from fabula.corpus.passages import Samples, shared_counts, shared_passages
+from fabula.corpus.passages import Samples, SharedPassages, shared_counts, shared_passages
 from fabula.corpus.schema import SPLITS
 from fabula.corpus.stages import Settings
 
@@ -27,6 +27,8 @@ Codes = npt.NDArray[np.int8]
 # A split's rank: the strictest first; then what no source gave a split.
 RANKED = ("test", "valid", "train")
 UNFIXED = len(RANKED)
+CROWD = 100
+"""Stories of a group that may overfill a held-out split; a larger one is for training."""
 REASONS = (
     None,
     "exact duplicate",
@@ -157,6 +159,10 @@ class _Groups:
         low, high = sorted((self.find(one), self.find(other)))
         self.parent[high] = low
 
+    def join_all(self, first: Ints, second: Ints) -> None:
+        for pair in np.unique(np.stack([first, second], axis=1), axis=0).tolist():
+            self.join(*pair)
+
     def roots(self) -> Ints:
         return np.array([self.find(key) for key in range(len(self.parent))], dtype=np.int64)
 
@@ -171,39 +177,106 @@ def decide(stories: Candidates, settings: Settings, known: Decisions | None = No
     """
     count = len(stories)
     reason = np.zeros(count, dtype=np.int8) if known is None else known.reason.copy()
-    twin = np.full(count, -1, dtype=np.int64)
+    rank, twin = np.full(count, UNFIXED, np.int8), np.full(count, -1, dtype=np.int64)
+    decisions = Decisions(rank, reason, twin)
     order = np.argsort(stories.rank, kind="stable")
-    order = order[reason[order] == 0]
-    # Of equal texts the first in that order stays.
+
+    def left() -> Ints:
+        staying: Ints = order[reason[order] == 0]
+        return staying
+
+    _drop_equal(stories, left(), decisions)
+    compared = left()
+    alike = alike_pairs(stories.signature[compared], settings.related)
+    _drop_alike(compared, alike, decisions, settings)
+    sampled = left()
+    shared = shared_passages(stories.samples.of_texts(sampled), settings.passage)
+    _drop_reprints(stories, sampled, shared, decisions, settings)
+    names, prompt = np.unique(stories.prompt, return_inverse=True)
+    groups = _Groups(len(names))
+    again = True
+    while again:
+        for places, pairs in ((compared, alike), (sampled, shared)):
+            first, second = places[pairs.first], places[pairs.second]
+            both = (reason[first] == 0) & (reason[second] == 0)
+            groups.join_all(prompt[first[both]], prompt[second[both]])
+        rank[:] = _assign(stories, reason, twin, order, groups.roots()[prompt], names, settings)
+        # What was passed over as too common may be so no more among what is left, which is all
+        # that the leak check sees.
+        again = False
+        now = left()
+        if alike.crowded and len(now) < len(compared):
+            compared, again = now, True
+            alike = alike_pairs(stories.signature[now], settings.related)
+        if shared.boilerplate and len(now) < len(sampled):
+            sampled, again = now, True
+            shared = shared_passages(stories.samples.of_texts(now), settings.passage)
+    return decisions
+
+
+def _drop_equal(stories: Candidates, order: Ints, decisions: Decisions) -> None:
+    """Of equal texts the first in that order stays."""
     _, first, inverse = np.unique(
         stories.digest[order], axis=0, return_index=True, return_inverse=True
     )
     before = first[inverse.ravel()]
     again = before != np.arange(len(order))
-    reason[order[again]], twin[order[again]] = _EXACT, order[before[again]]
-    distinct = order[~again]
-    names, prompt = np.unique(stories.prompt, return_inverse=True)
-    groups = _Groups(len(names))
-    alike = _earlier_alike(stories.signature[distinct], settings.related)
-    quoted = _earlier_quoted(stories.samples.of_texts(distinct), settings)
-    for place in sorted(alike.keys() | quoted.keys()):
-        # Places count in the order of the walk, so an earlier one has been decided.
-        story = int(distinct[place])
-        like, within = (
-            [(s, int(distinct[p])) for p, s in found.get(place, []) if not reason[distinct[p]]]
-            for found in (alike, quoted)
-        )
-        likest, twin_of = max(like, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
-        most, holder = max(within, default=(0.0, -1), key=lambda pair: (pair[0], -pair[1]))
-        if likest >= settings.near:
-            reason[story], twin[story] = _NEAR, twin_of
-        elif most >= settings.contained:
-            reason[story], twin[story] = _REPRINT, holder
-        else:
-            for _, other in (*like, *within):
-                groups.join(int(prompt[story]), int(prompt[other]))
-    rank = _assign(stories, reason, twin, order, groups.roots()[prompt], names, settings)
-    return Decisions(rank, reason, twin)
+    decisions.reason[order[again]] = _EXACT
+    decisions.twin[order[again]] = order[before[again]]
+
+
+def _drop_alike(places: Ints, alike: Alike, decisions: Decisions, settings: Settings) -> None:
+    """Of nearly equal texts the first in the order of `places` stays."""
+    near = alike.likeness >= settings.near
+    _drop_later(
+        places, alike.first[near], alike.second[near], alike.likeness[near], _NEAR, decisions
+    )
+
+
+def _drop_reprints(
+    stories: Candidates,
+    places: Ints,
+    shared: SharedPassages,
+    decisions: Decisions,
+    settings: Settings,
+) -> None:
+    """Of two texts alike in rank the one falls that stands in the other, else the lower one."""
+    samples = stories.samples.of_texts(places)
+    both, *own = shared_counts(samples, shared.first, shared.second)
+    # Places counted by rank, then by length.
+    order = np.lexsort((np.arange(len(places)), -samples.sizes(), stories.rank[places]))
+    number = np.empty(len(places), dtype=np.int64)
+    number[order] = np.arange(len(places))
+    one, other = number[shared.first], number[shared.second]
+    share = both / np.maximum(np.where(one > other, *own), 1)
+    within = share >= settings.contained
+    first, second = np.minimum(one, other)[within], np.maximum(one, other)[within]
+    _drop_later(places[order], first, second, share[within], _REPRINT, decisions)
+
+
+def _drop_later(
+    stories: Ints,
+    first: Ints,
+    second: Ints,
+    similarity: npt.NDArray[np.float64],
+    why: int,
+    decisions: Decisions,
+) -> None:
+    """Drop the second of each pair for the likest first one that stays.
+
+    Args:
+        stories: those that `first` and `second` count, in the order in which they are decided.
+        first, second: numbers of the two of each pair, first < second.
+        similarity: of each pair.
+        why: the reason's number.
+        decisions: what is written to.
+    """
+    reason, twin = decisions.reason, decisions.twin
+    # An earlier one has been decided; of one story's pairs the likest comes first.
+    for pair in np.lexsort((first, -similarity, second)).tolist():
+        story, other = stories[second[pair]], stories[first[pair]]
+        if reason[story] == 0 and reason[other] == 0:
+            reason[story], twin[story] = why, other
 
 
 def found_in(known: Candidates, stories: Candidates, settings: Settings) -> Decisions:
@@ -228,11 +301,9 @@ def found_in(known: Candidates, stories: Candidates, settings: Settings) -> Deci
 
     fall(*_equal(known.digest, stories.digest), _AS_KNOWN)
     size = len(known)
-    first, second, _ = alike_pairs(
-        np.concatenate([known.signature, stories.signature]), settings.near, size
-    )
-    new = second >= size
-    fall(second[new] - size, first[new], _LIKE_KNOWN)
+    alike = alike_pairs(np.concatenate([known.signature, stories.signature]), settings.near, size)
+    new = alike.second >= size
+    fall(alike.second[new] - size, alike.first[new], _LIKE_KNOWN)
     shared = shared_passages(
         Samples.together([known.samples, stories.samples]), settings.passage, size
     )
@@ -251,34 +322,6 @@ def _equal(known: npt.NDArray[np.uint64], stories: npt.NDArray[np.uint64]) -> tu
     return which, earliest[which]
 
 
-def _earlier_quoted(samples: Samples, settings: Settings) -> dict[int, list[tuple[int, float]]]:
-    """For each story that has any, the earlier ones it shares a passage with, and how much of it.
-
-    How much: the share of its sampled shingles that the other has.
-    """
-    pairs = shared_passages(samples, settings.passage)
-    both, _, own = shared_counts(samples, pairs.first, pairs.second)
-    found: dict[int, list[tuple[int, float]]] = {}
-    for first, second, share in zip(
-        pairs.first.tolist(), pairs.second.tolist(), (both / np.maximum(own, 1)).tolist(),
-        strict=True,
-    ):  # fmt: skip
-        found.setdefault(second, []).append((first, share))
-    return found
-
-
-def _earlier_alike(
-    signatures: npt.NDArray[np.uint32], threshold: float
-) -> dict[int, list[tuple[int, float]]]:
-    """For each story that has any, the earlier ones that are at least that much alike."""
-    found: dict[int, list[tuple[int, float]]] = {}
-    first, second, similarity = alike_pairs(signatures, threshold)
-    by_second = np.lexsort((first, second))
-    for n in by_second.tolist():
-        found.setdefault(int(second[n]), []).append((int(first[n]), float(similarity[n])))
-    return found
-
-
 def _assign(
     stories: Candidates,
     reason: Codes,
@@ -295,13 +338,22 @@ def _assign(
     rank_of[fixed] = stories.rank[walk[first]]
     fixed_by = np.full(len(names), -1, dtype=np.int64)
     fixed_by[fixed] = walk[first]
-    free = np.unique(group[(reason == 0) & (rank_of[group] == UNFIXED)])
+    free, sizes = np.unique(group[(reason == 0) & (rank_of[group] == UNFIXED)], return_counts=True)
+    total = int((reason == 0).sum())
     rank_of[free] = [
-        RANKED.index(split_of_group(f"{int(name):016x}", settings)) for name in names[free]
+        RANKED.index(_split_of(f"{int(name):016x}", size / total, size, settings))
+        for name, size in zip(names[free], sizes.tolist(), strict=True)
     ]
     apart = (reason == 0) & (stories.rank < UNFIXED) & (stories.rank != rank_of[group])
     reason[apart], twin[apart] = _SHARED, fixed_by[group[apart]]
     return np.where(reason == 0, rank_of[group], UNFIXED).astype(np.int8)
+
+
+def _split_of(group: str, share: float, size: int, settings: Settings) -> str:
+    """The split of a group: its own, but training if it alone would overfill a held-out one."""
+    split = split_of_group(group, settings)
+    wanted = {"test": settings.test, "valid": settings.valid, "train": 1.0}[split]
+    return "train" if size > CROWD and share > wanted else split
 
 
 def split_of_group(group: str, settings: Settings) -> str:
@@ -325,23 +377,27 @@ def leaks(stories: Candidates, rank: Codes, settings: Settings) -> dict[str, int
         Numbers of stories of valid and test whose prompt, whole text, nearly whole text or a
         passage stands in another split too.
     """
-    # Split by split, train first, as they stand in the corpus.
     home = np.array([SPLITS.index(name) for name in RANKED] + [len(SPLITS)])[rank]
-    kept = np.flatnonzero(rank < UNFIXED)
-    kept = kept[np.argsort(home[kept], kind="stable")]
-    home = home[kept]
+    # In the order of `decide`, so that the same ones are compared where not all can be.
+    kept = np.argsort(stories.rank, kind="stable")
+    kept = kept[rank[kept] < UNFIXED]
+    alike = alike_pairs(stories.signature[kept], settings.related)
+    shared = shared_passages(stories.samples.of_texts(kept), settings.passage)
 
     def elsewhere(keys: npt.NDArray[np.uint64]) -> int:
-        _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        return int((home[first[inverse.ravel()]] != home).sum())
+        # Train first, so that those held out are counted.
+        order = kept[np.argsort(home[kept], kind="stable")]
+        _, first, inverse = np.unique(keys[order], axis=0, return_index=True, return_inverse=True)
+        return int((home[order][first[inverse.ravel()]] != home[order]).sum())
 
-    first, second, _ = alike_pairs(stories.signature[kept], settings.related)
-    apart = np.unique(second[home[first] != home[second]])
-    shared = shared_passages(stories.samples.of_texts(kept), settings.passage)
-    quoting = np.unique(shared.second[home[shared.first] != home[shared.second]])
+    def apart(first: Ints, second: Ints) -> int:
+        one, other = kept[first], kept[second]
+        held_out = np.where(home[one] > home[other], one, other)
+        return len(np.unique(held_out[home[one] != home[other]]))
+
     return {
-        "prompts": elsewhere(stories.prompt[kept]),
-        "texts": elsewhere(stories.digest[kept]),
-        "near duplicates": len(apart),
-        "passages": len(quoting),
+        "prompts": elsewhere(stories.prompt),
+        "texts": elsewhere(stories.digest),
+        "near duplicates": apart(alike.first, alike.second),
+        "passages": apart(shared.first, shared.second),
     }

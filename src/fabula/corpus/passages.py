@@ -25,6 +25,7 @@ MAX_STORIES = 50
 """Neighbours that stand in more texts than so many are boilerplate, and join nothing."""
 
 _BLOCK = 1 << 20
+_WAITING = 1 << 22
 
 
 def sample(mixed: npt.NDArray[np.uint64], starts: npt.NDArray[np.int64]) -> list[bytes]:
@@ -115,15 +116,19 @@ class SharedPassages:
         first, second: places of the two texts, first < second, pairs in order.
         words: how much of what they share was seen, in words; what they share is longer by some
             `WINDOW` words, because nothing is sampled right at a passage's ends.
+        boilerplate: some neighbours stood in more than `MAX_STORIES` texts and were passed over.
     """
 
     first: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64]
     words: npt.NDArray[np.int64]
+    boilerplate: bool
 
     def select(self, keep: npt.NDArray[np.bool_]) -> SharedPassages:
         """Some of the pairs."""
-        return SharedPassages(self.first[keep], self.second[keep], self.words[keep])
+        return SharedPassages(
+            self.first[keep], self.second[keep], self.words[keep], self.boilerplate
+        )
 
 
 def shared_passages(samples: Samples, least: int, known: int | None = None) -> SharedPassages:
@@ -135,18 +140,29 @@ def shared_passages(samples: Samples, least: int, known: int | None = None) -> S
         known: only pairs whose first is among the first so many texts.
     """
     total = max(1, len(samples.starts) - 1)
+    neighbours = _neighbours(samples)
     codes, gaps = np.empty(0, np.int64), np.empty(0, np.int64)
-    for more_codes, more_gaps in _neighbour_pairs(samples, known):
-        codes, gaps = _sum_by(np.append(codes, more_codes), np.append(gaps, more_gaps))
+    pending, waiting = [(codes, gaps)], 0
+    for pairs in _pairs(neighbours, total, known):
+        pending.append(pairs)
+        waiting += len(pairs[0])
+        # Summed up when there is as much new as old, so that nothing is sorted often.
+        if waiting > max(_WAITING, len(pending[0][0])):
+            pending, waiting = [_sum_by(pending)], 0
+    codes, gaps = _sum_by(pending)
     words = gaps + 5
-    pairs = SharedPassages(codes // total, codes % total, words)
-    return pairs.select(words >= least)
+    pairs_found = SharedPassages(
+        codes // total, codes % total, words, bool((neighbours.sizes() > MAX_STORIES).any())
+    )
+    return pairs_found.select(words >= least)
 
 
 def _sum_by(
-    codes: npt.NDArray[np.int64], gaps: npt.NDArray[np.int64]
+    parts: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Each code once, in order, and the sum of its gaps."""
+    codes = np.concatenate([codes for codes, _ in parts])
+    gaps = np.concatenate([gaps for _, gaps in parts])
     order = np.argsort(codes, kind="stable")
     codes, gaps = codes[order], gaps[order]
     firsts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1])[: len(codes)])
@@ -155,20 +171,37 @@ def _sum_by(
     return codes[firsts], np.add.reduceat(gaps, firsts)
 
 
-def _neighbour_pairs(
-    samples: Samples, known: int | None
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """(first * texts + second, distance of the neighbours) wherever two texts share neighbours."""
+@dataclass(slots=True)
+class _Neighbours:
+    """Neighbours that stand in several texts, sorted; one row for each text they stand in.
+
+    Attributes:
+        texts: which text.
+        gaps: distance of the two, in words.
+        starts: where the rows of each pair of neighbours begin.
+    """
+
+    texts: npt.NDArray[np.int64]
+    gaps: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Texts of each."""
+        return np.diff(np.append(self.starts, len(self.texts)))
+
+
+def _neighbours(samples: Samples) -> _Neighbours:
     total = len(samples.starts) - 1
+    none = np.empty(0, np.int64)
     if len(samples.values) < 2:
-        return
+        return _Neighbours(none, none, none)
     keys = samples.values[:-1].astype(np.uint64) >> np.uint64(_GAP_BITS) << np.uint64(32)
     keys |= samples.values[1:]
     ordered = np.sort(keys)
     twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     del ordered
     if not len(twice):
-        return
+        return _Neighbours(none, none, none)
     which = np.minimum(np.searchsorted(twice, keys), len(twice) - 1)
     places = np.flatnonzero(twice[which] == keys)
     del keys
@@ -181,7 +214,14 @@ def _neighbour_pairs(
     _, firsts = np.unique(which * total + texts, return_index=True)
     which, texts, gaps = which[firsts], texts[firsts], gaps[firsts]
     starts = np.flatnonzero(np.append(True, which[1:] != which[:-1])[: len(which)])
-    sizes = np.diff(np.append(starts, len(which)))
+    return _Neighbours(texts, gaps, starts)
+
+
+def _pairs(
+    neighbours: _Neighbours, total: int, known: int | None
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """(first * total + second, distance of the neighbours) wherever two texts share neighbours."""
+    sizes, starts, texts = neighbours.sizes(), neighbours.starts, neighbours.texts
     for size in range(2, MAX_STORIES + 1):
         runs = starts[sizes == size]
         one, other = np.triu_indices(size, 1)
@@ -189,7 +229,7 @@ def _neighbour_pairs(
         for start in range(0, len(runs), step):
             rows = runs[start : start + step, None]
             first, second = texts[rows + one].ravel(), texts[rows + other].ravel()
-            gap = np.repeat(gaps[rows[:, 0]], len(one))
+            gap = np.repeat(neighbours.gaps[rows[:, 0]], len(one))
             if known is not None:
                 first, second, gap = (a[first < known] for a in (first, second, gap))
             yield first * total + second, gap
