@@ -141,7 +141,8 @@ def pairs_of(both: Candidates, settings: Settings) -> set[tuple[int, int]]:
     """Pairs that must lie in one split."""
     from fabula.corpus.alike import alike_pairs
 
-    first, second, _ = alike_pairs(both.signature, settings.related)
+    alike = alike_pairs(both.signature, settings.related)
+    first, second = alike.first, alike.second
     shared = shared_passages(both.samples, settings.passage)
     return set(zip(first.tolist(), second.tolist(), strict=True)) | set(
         zip(shared.first.tolist(), shared.second.tolist(), strict=True)
