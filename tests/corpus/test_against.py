@@ -101,6 +101,16 @@ def test_a_corpus_can_be_checked_against_anothers_test_split(
     assert run(monkeypatch, "corpus", tmp_path / "three", "--against", test) == 0
 
 
+def test_a_prepared_corpus_is_asked_for_its_prompts_not_its_briefs(
+    prep: Preparer, jsonl: Files, source: Path, tmp_path: Path
+) -> None:
+    prep(jsonl([{"prompt": "p 7!", "story": story(500, 40)}], "other.jsonl"), out="one", test=0.9)
+    made = [p for p in (tmp_path / "one").glob("*.parquet") if load_rows(tmp_path / "one", p.stem)]
+    manifest = prep(source, against=[open_source(str(made[0]), set())])
+    found = manifest["against"][0]["found"]
+    assert found["shares its prompt with one it is checked against"]["stories"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

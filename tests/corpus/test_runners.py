@@ -117,6 +117,25 @@ def test_an_unknown_engine_is_a_sentence() -> None:
         open_runner("spark", 1)
 
 
+@pytest.mark.parametrize(
+    ("absent", "arguments", "said"),
+    [
+        ("pyarrow", ["sample"], "The corpus needs the 'corpus' extra"),
+        ("ray", ["sample", "--engine", "ray"], "The engine 'ray' needs the 'ray' extra"),
+    ],
+)
+def test_an_extra_that_is_not_there_is_a_sentence(
+    tmp_path: Path, absent: str, arguments: list[str], said: str
+) -> None:
+    program = f"import sys; sys.modules['{absent}'] = None; from fabula.cli import main; main()"
+    command = [sys.executable, "-c", program, "prepare", *arguments, "-o", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.iterdir()}
 

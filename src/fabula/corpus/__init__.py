@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from fabula.errors import MissingExtra
+
+try:
+    import pyarrow as _  # noqa: F401
+except ImportError:
+    raise MissingExtra("The corpus", "corpus") from None
+
 from fabula.corpus.kinds import KINDS, open_source
 from fabula.corpus.pipeline import prepare
 from fabula.corpus.report import write_report

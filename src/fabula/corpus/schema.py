@@ -12,14 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fabula.errors import FabulaError, MissingExtra
-from fabula.story import Beat, Brief, Outline, Passage
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-try:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-except ImportError:
-    raise MissingExtra("The corpus", "corpus") from None
+from fabula.errors import FabulaError
+from fabula.story import Beat, Brief, Outline, Passage
 
 SPLITS = ("train", "valid", "test")
 

@@ -29,6 +29,8 @@ GUESSES = {
     **{f"beat{n}": (f"sentence{n}", f"beat{n}") for n in range(1, 6)},
 }
 _BEATS = [f"beat{n}" for n in range(1, 6)]
+PREPARED = frozenset({"brief", "premise", "completion", "text"})
+"""Columns by which a prepared corpus is known."""
 SPLIT_NAMES = {"validation": "valid", "dev": "valid", "val": "valid"}
 
 
@@ -70,6 +72,9 @@ def choose_columns(names: list[str], mapping: dict[str, str], where: str) -> dic
             )
     lower = {n.lower(): n for n in reversed(names)}
     chosen = dict(mapping)
+    if set(names) >= PREPARED:
+        # A corpus of our own, whose "prompt" is a whole brief.
+        chosen.setdefault("prompt", "premise")
     for role, guesses in GUESSES.items():
         if role not in chosen:
             found = next((lower[g] for g in guesses if g in lower), None)
