@@ -159,6 +159,17 @@ def test_a_long_story_comes_in_parts_that_reach_its_end() -> None:
     assert last.startswith(f"Part {len(found)} of {len(found)}. A kite is lost. So far: ")
 
 
+@pytest.mark.parametrize("sentences", [90, 110, 150, 200])
+def test_a_long_story_has_no_more_parts_than_it_needs(sentences: int) -> None:
+    text = story(7, sentences=sentences)
+    sizes = [part.words for part in parts(text, 700)]
+    # A part has whole beats, or pieces of them, so that one more may be needed.
+    assert len(sizes) <= -(-len(text.split()) // 700) + 1
+    assert max(sizes) <= 700
+    if len(sizes) > 1:
+        assert min(sizes) > 0.4 * max(sizes)
+
+
 @given(
     st.lists(
         st.text(st.sampled_from('ab .!?"\nABÉ#\\…\u2028'), min_size=1, max_size=60), max_size=30

@@ -8,7 +8,6 @@ text in tags that the one format already has.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -165,14 +164,27 @@ def _parts(
 
 
 def _group(words: list[int], max_words: int) -> list[list[int]]:
-    """Neighbours together, evenly, up to about `max_words` a group."""
-    if sum(words) <= max_words:
-        return [list(range(len(words)))]
-    wanted = sum(words) / math.ceil(sum(words) / max_words)
+    """Neighbours together, in as few groups of at most `max_words` as can be.
+
+    Of these the groups whose largest is smallest.
+    """
+    low, high = max(words), max(max(words), max_words)
+    fewest = len(_fill(words, high))
+    while low < high:
+        middle = (low + high) // 2
+        if len(_fill(words, middle)) <= fewest:
+            high = middle
+        else:
+            low = middle + 1
+    return _fill(words, low)
+
+
+def _fill(words: list[int], most: int) -> list[list[int]]:
+    """Neighbours together as long as they have at most so many words."""
     groups: list[list[int]] = [[]]
     held = 0
     for index, count in enumerate(words):
-        if groups[-1] and (held + count > max_words or held + count / 2 > wanted):
+        if groups[-1] and held + count > most:
             groups.append([])
             held = 0
         groups[-1].append(index)
