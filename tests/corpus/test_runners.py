@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from made_stages import die_at_seven, refuse, slow_at_first, threads
 from made_stories import story
 
 from conftest import Files, Preparer
@@ -33,21 +34,6 @@ def batches(count: int) -> Iterator[pa.RecordBatch]:
 
 def numbers(found: Iterator[pa.RecordBatch]) -> list[int]:
     return [batch["n"][0].as_py() for batch in found]
-
-
-def slow_at_first(batch: pa.RecordBatch, _: Settings) -> pa.RecordBatch:
-    time.sleep(0.3 if batch["n"][0].as_py() == 1 else 0)
-    return batch
-
-
-def die_at_seven(batch: pa.RecordBatch, _: Settings) -> pa.RecordBatch:
-    if batch["n"][0].as_py() == 7:
-        os._exit(9)
-    return batch
-
-
-def refuse(batch: pa.RecordBatch, _: Settings) -> pa.RecordBatch:
-    raise FabulaError("no such luck")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -73,11 +59,6 @@ def test_workers_have_one_thread_each() -> None:
         (found, *_) = runner.map(threads, batches(3), Settings())
     assert found["n"].to_pylist() == [1, 1]
     assert dict(os.environ) == before
-
-
-def threads(batch: pa.RecordBatch, _: Settings) -> pa.RecordBatch:
-    counts = [int(os.environ["OMP_NUM_THREADS"]), pa.cpu_count()]
-    return pa.RecordBatch.from_pydict({"n": counts})
 
 
 def alive(pid: int) -> bool:
@@ -167,10 +148,11 @@ def test_a_cluster_gives_the_same_bytes(
 
 
 def test_a_clusters_deaths_and_refusals_are_sentences(cluster: Any) -> None:
+    import made_stages
     from ray import cloudpickle
 
     # These stages are the tests' own, which the nodes do not have.
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    cloudpickle.register_pickle_by_value(made_stages)
     with RayRunner(cluster.address) as runner:
         with pytest.raises(FabulaError, match="no such luck"):
             list(runner.map(refuse, batches(3), Settings()))
