@@ -363,7 +363,8 @@ def test_no_book_is_too_odd(cuts: list[int], noise: str) -> None:
     assert len(found) >= 1
     for each in found:
         assert 1 <= each.line <= text.count("\n") + 1
-        assert set(each.text.split()) <= set(text.split())
+        # What stood in brackets goes, and may leave a word that was glued to it.
+        assert all(word in text for word in each.text.split())
 
 
 @settings(
