@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import TracebackType
@@ -133,10 +134,13 @@ class RayRunner:
         while window := list(islice(waiting, WINDOW)):
             blocks = [pa.Table.from_batches([batch]) for batch in window]
             try:
-                mapped = ray.data.from_arrow(blocks).map_batches(
-                    work, batch_format="pyarrow", batch_size=None, zero_copy_batch=True,
-                    ray_remote_args_fn=_retries,
-                )  # fmt: skip
+                with warnings.catch_warnings():
+                    # No other way to bound the retries yet; Ray warns of a later version.
+                    warnings.simplefilter("ignore")
+                    mapped = ray.data.from_arrow(blocks).map_batches(
+                        work, batch_format="pyarrow", batch_size=None, zero_copy_batch=True,
+                        ray_remote_args_fn=_retries,
+                    )  # fmt: skip
                 tables = [ray.get(ref) for ref in mapped.to_arrow_refs()]
             except Exception as error:
                 if "UserCodeException" in f"{type(error).__name__} {error}":
