@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabula.reading import Reading, point_of_view, read
+from fabula.reading import Reading, point_of_view, read, read_all, split_sentences, vocabulary
 from fabula.story import Brief, render_brief
 from fabula.story.sample import load_sample
 
@@ -185,3 +185,16 @@ def test_ten_megabytes_take_seconds() -> None:
 
 def test_same_text_same_reading() -> None:
     assert read(STORY) == read(STORY)
+
+
+def test_a_vocabulary_that_begins_anew_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does after some hundred thousand stories, in the middle of a batch at that."""
+    texts = [story.text for story in load_sample("valid")[:12]]
+    wanted = [reading.brief for reading in read_all(texts)]
+    monkeypatch.setattr(vocabulary, "_current", [])
+    monkeypatch.setattr(vocabulary, "MOST_FORMS", 300)
+    assert [reading.brief for reading in read_all(texts)] == wanted
+    assert [read(text).brief for text in texts] == wanted
+    for text in texts[:3]:
+        point_of_view(text)
+        assert split_sentences(text)

@@ -29,20 +29,17 @@ class Tables:
     """What the features are looked up in.
 
     Attributes:
-        vocabulary: gives each word its row of `vectors` and its column of terms.
-        senses: of each word its meaning, times its weight, and its moods: valence (VADER), rising
-            fortune, falling fortune; shape [words, size + MOODS].
+        senses: of each word that has a vector its meaning, times its weight, and its moods:
+            valence (VADER), rising fortune, falling fortune; shape [words, size + MOODS].
         rarity: inverse document frequency of each term (a word or a pair), shape [terms].
     """
 
-    vocabulary: Vocabulary
     senses: Floats
     rarity: Floats
 
     @classmethod
     def of(
         cls,
-        known: Vocabulary,
         vectors: npt.NDArray[np.int8],
         word_weights: Floats,
         moods: npt.NDArray[np.floating[Any]],
@@ -51,18 +48,14 @@ class Tables:
         """Tables of word vectors as bytes, their weights, moods, and rarity of the terms."""
         meaning = vectors.astype(np.float32) / 127 * word_weights[:, None]
         senses = np.concatenate([meaning, moods.astype(np.float32)], axis=1)
-        return cls(known, senses, rarity.astype(np.float32))
+        return cls(senses, rarity.astype(np.float32))
 
 
 @cache
-def _shipped(known: Vocabulary) -> Tables:
-    w = weights()
-    return Tables.of(known, w["vectors"], w["word_weights"], w["moods"], w["rarity"])
-
-
 def tables() -> Tables:
     """The shipped tables, ready for use."""
-    return _shipped(vocabulary())
+    w = weights()
+    return Tables.of(w["vectors"], w["word_weights"], w["moods"], w["rarity"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,7 @@ class Features:
     Attributes:
         meaning: unit vectors, one for each fifth, shape [d, FIFTHS, size].
         whole: unit vector of all of it, shape [d, size].
-        mood: mean of `Tables.moods` in each fifth, shape [d, FIFTHS, 3].
+        mood: mean of the words' moods in each fifth, shape [d, FIFTHS, 3].
         edges: where each text's terms begin in the arrays below, shape [d + 1].
         terms: the terms that occur, distinct in each text, rising, shape [k].
         values: their value in each of BLOCKS; of each text a unit vector, shape [len(BLOCKS), k].
@@ -122,24 +115,28 @@ def _sum_by(groups: Ints, rows: Ints, table: Floats, count: int) -> Floats:
 
 def extract(words: Words, found: Tables | None = None) -> Features:
     """The features of a batch of texts."""
-    return _extract(words.low, words.at(), words.first, found or tables())
+    # By the vocabulary that numbered the words: the shipped one may have begun anew since.
+    return _extract(words.low, words.at(), words.first, words.vocabulary, found or tables())
 
 
 def extract_words(
     texts: Sequence[Sequence[str]],
     at: Sequence[npt.NDArray[np.float64]],
     found: Tables | None = None,
+    known: Vocabulary | None = None,
 ) -> Features:
     """The features of lower-case words at places from 0 to 1 (in order) of their stories."""
-    found = found or tables()
-    number = found.vocabulary.lows.__getitem__
+    known = known or vocabulary()
+    number = known.lows.__getitem__
     low = np.array([number(w) for words in texts for w in words], dtype=np.int64)
     first = np.cumsum([0, *map(len, texts)])
-    return _extract(low, np.concatenate([*at, np.zeros(0)]), first, found)
+    return _extract(low, np.concatenate([*at, np.zeros(0)]), first, known, found or tables())
 
 
-def _extract(low: Ints, at: npt.NDArray[np.float64], first: Ints, found: Tables) -> Features:
-    known, texts = found.vocabulary, len(first) - 1
+def _extract(
+    low: Ints, at: npt.NDArray[np.float64], first: Ints, known: Vocabulary, found: Tables
+) -> Features:
+    texts = len(first) - 1
     doc = np.repeat(np.arange(texts), np.diff(first))
     rows = known.column("vector")[low]
     fifth = doc * FIFTHS + np.minimum((at * FIFTHS).astype(np.int64), FIFTHS - 1)

@@ -81,7 +81,7 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
         terms={t: i for i, t in enumerate(terms)},
     )  # fmt: skip
     moods = lists.moods(words)
-    tables = Tables.of(vocabulary, vectors, share, moods, rarity)
+    tables = Tables.of(vectors, share, moods, rarity)
     arrays: Arrays = {"vectors": vectors, "word_weights": share.astype(np.float32)}
     arrays |= {"moods": moods.astype(np.float16), "rarity": rarity}
     batch = scan([s.text for s in stories], vocabulary)
@@ -94,7 +94,7 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
     say("things")
     report |= _fit_things(stories, batch, arrays)
     say("genre, tone, arc, ending, era")
-    fitted, figures = fit_labels(labelled, tables)
+    fitted, figures = fit_labels(labelled, tables, vocabulary)
     arrays |= fitted
     report |= figures
     learnt = {

@@ -14,6 +14,7 @@ from fabula.reading.labels import CLASSES, PAIRS, RECIPES, Recipe, decode, dense
 from fabula.reading.linear import fit_logistic, softmax
 from fabula.reading.text import lower_words, scan
 from fabula.reading.times import era
+from fabula.reading.vocabulary import Vocabulary, vocabulary
 from fabula.story.sample import LabelledStory
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +37,9 @@ def choose_terms(stories: Sequence[LabelledStory]) -> tuple[list[str], npt.NDArr
     return terms, np.maximum(rarity, 0.05).astype(np.float32)
 
 
-def outline_features(stories: Sequence[LabelledStory], tables: Tables) -> Features:
+def outline_features(
+    stories: Sequence[LabelledStory], tables: Tables, known: Vocabulary
+) -> Features:
     """Outlines as if they were texts: each beat's sentence fills a fifth."""
     texts: list[list[str]] = []
     places: list[Floats] = []
@@ -47,7 +50,7 @@ def outline_features(stories: Sequence[LabelledStory], tables: Tables) -> Featur
             np.concatenate([(n + np.arange(len(w)) / len(w)) / len(beats)
                             for n, w in enumerate(beats)])
         )  # fmt: skip
-    return extract_words(texts, places, tables)
+    return extract_words(texts, places, tables, known)
 
 
 class Design:
@@ -136,14 +139,22 @@ def _bytes(matrix: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32
     return np.round(matrix / scale).astype(np.int8), scale.astype(np.float32)
 
 
-def fit_labels(stories: Sequence[LabelledStory], tables: Tables) -> tuple[Arrays, dict[str, float]]:
-    """Fit all four labels.
+def fit_labels(
+    stories: Sequence[LabelledStory], tables: Tables, known: Vocabulary | None = None
+) -> tuple[Arrays, dict[str, float]]:
+    """Fit all labels.
+
+    Args:
+        stories: labelled.
+        tables: what the features are looked up in.
+        known: the vocabulary by whose numbers; the shipped one if None.
 
     Returns:
         The arrays to store, and the cross-validated accuracy of each label.
     """
-    features = extract(scan([s.text for s in stories], tables.vocabulary), tables)
-    outlines = outline_features(stories, tables)
+    known = known or vocabulary()
+    features = extract(scan([s.text for s in stories], known), tables)
+    outlines = outline_features(stories, tables, known)
     moods = features.mood.reshape(len(stories), -1).astype(np.float64)
     mean, scale = moods.mean(axis=0), moods.std(axis=0) + 1e-6
     arrays: Arrays = {"mood_mean": mean.astype(np.float32), "mood_scale": scale.astype(np.float32)}
@@ -172,8 +183,8 @@ def fit_labels(stories: Sequence[LabelledStory], tables: Tables) -> tuple[Arrays
             name = f"{label}_{block.replace(' ', '_')}"
             arrays[name], arrays[f"{name}_scale"] = _bytes(matrix)
     report: dict[str, float] = {}
-    known = gold["era"] >= 0
-    report["era"] = float((held_out["era"].argmax(axis=1) == gold["era"])[known].mean())
+    dated = gold["era"] >= 0
+    report["era"] = float((held_out["era"].argmax(axis=1) == gold["era"])[dated].mean())
     for first, second in PAIRS:
         table = coupling(gold[first], gold[second], len(CLASSES[first]), len(CLASSES[second]))
         arrays[f"{first}_{second}"] = table.astype(np.float32)

@@ -62,7 +62,6 @@ class _Batch:
         )
         self.found = [_Found(t) for t in trusted.tolist()]
         self.enough = sizes >= FEWEST_WORDS
-        self.chars: dict[int, list[Range]] = {}
 
     def accepts(self, doc: int, chance: float) -> bool:
         return self.found[doc].sure(chance) >= self.least
