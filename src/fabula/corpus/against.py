@@ -31,12 +31,10 @@ class Checked:
         found: for each source checked against its name, its files with their sha256, its
             stories, how many were found by reason, and for each reason an example: the place of
             the story that was found in it.
-        places: of the stories checked against.
     """
 
     decisions: Decisions
     found: list[dict[str, Any]]
-    places: list[str]
 
 
 def check_against(
@@ -45,7 +43,8 @@ def check_against(
     """Find stories that are, are nearly, quote or answer the prompt of others.
 
     Args:
-        sources: the others; cleaned as any source is. Texts too short for a story count, too.
+        sources: the others; cleaned as any source is, and what is no story then (under five
+            sentences, a removed post) is not looked for.
         stories: what is checked.
         settings: thresholds.
         runner: what cleans the others.
@@ -62,7 +61,7 @@ def check_against(
             places += [f"{source.name}: {place}" for place in left["origin"].to_pylist()]
         ends.append(len(places))
     decisions = found_in(Candidates.together(parts), stories, settings)
-    return Checked(decisions, _told(sources, decisions, places, ends), places)
+    return Checked(decisions, _told(sources, decisions, places, ends))
 
 
 def _told(

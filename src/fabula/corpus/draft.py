@@ -24,7 +24,6 @@ from fabula.story.files import write_atomic
 
 STATE = "state.json"
 GO_ON = "add --resume to go on with it, or --force to begin anew"
-_BLOCK = 1 << 20
 
 
 class Draft:

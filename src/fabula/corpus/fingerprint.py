@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -129,12 +129,26 @@ def _run_hashes(text: str, run: int = SHINGLE_WORDS) -> npt.NDArray[np.uint64]:
         edges = starts[first : first + _BLOCK + run]
         part = raw[edges[0] : edges[-1]]
         edges = edges - edges[0]
-        up, down = _powers(1 << max(16, len(part).bit_length()))
-        sums = np.zeros(len(part) + 1, dtype=np.uint64)
-        np.multiply(part, up[: len(part)], out=sums[1:])
-        np.cumsum(sums, out=sums)
-        begin = edges[:-run]
-        hashes[first : first + _BLOCK] = (sums[edges[run:]] - sums[begin]) * down[begin]
+        hashes[first : first + _BLOCK] = span_hashes(part, edges[:-run], edges[run:])
+    return hashes
+
+
+def span_hashes(
+    values: npt.NDArray[np.unsignedinteger[Any]],
+    begin: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+) -> npt.NDArray[np.uint64]:
+    """A number for each of some spans of values, which equal spans share wherever they stand.
+
+    Args:
+        values: bytes or characters, shape [n].
+        begin, end: of each span, end exclusive, shape [spans].
+    """
+    up, down = _powers(1 << max(16, len(values).bit_length()))
+    sums = np.zeros(len(values) + 1, dtype=np.uint64)
+    np.multiply(values, up[: len(values)], out=sums[1:])
+    np.cumsum(sums, out=sums)
+    hashes: npt.NDArray[np.uint64] = (sums[end] - sums[begin]) * down[begin]
     return hashes
 
 

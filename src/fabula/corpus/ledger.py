@@ -14,10 +14,6 @@ from fabula.corpus.groups import UNFIXED, Candidates, Decisions
 from fabula.corpus.tally import SourceTally
 
 DUPLICATE_ID = "duplicate id"
-_MORE = 20
-"""Where so many stories fall together, their places are looked up one by one no more."""
-
-
 FINGERPRINT = ("prompt_id", "digest", "signature", "split", "passages")
 
 
@@ -35,7 +31,8 @@ class Ledger:
         candidates: the stories that cleaning left.
         row: which row each of them is, shape [candidates].
         origin: their places in their files, batch by batch.
-        source: the name of the source of each batch, and where its candidates begin.
+        begins: where the candidates of each batch begin, shape [batches + 1].
+        sources: the name of the source of each batch.
         read: rows.
         tallies: counts by source.
     """

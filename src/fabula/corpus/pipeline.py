@@ -128,10 +128,11 @@ def _prepare(
     known = check_against(against, ledger.candidates, settings, runner) if against else None
     decisions = decide(ledger.candidates, settings, known.decisions if known else None)
     ledger.drop(decisions, REASONS)
-    total = int((decisions.rank < UNFIXED).sum())
+    rank = ledger.rows_of(decisions)
+    total = int((rank < UNFIXED).sum())
     if not total:
         raise FabulaError(f"No story is left of {ledger.read} read: {_why(ledger.tallies)}.")
-    _finish(draft, shards, ledger.rows_of(decisions), settings, runner, progress)
+    _finish(draft, shards, rank, settings, runner, progress)
     folder = draft.folder / "corpus"
     folder.mkdir(exist_ok=True)
     # Writing keeps one processor busy; the leak check has another.
@@ -240,12 +241,8 @@ def _finish(
         runner: what runs it.
         progress: told how far it is.
     """
-    begin = draft.whole(DONE)
-    total, row, sizes = int((rank < UNFIXED).sum()), 0, []
-    for shard in range(shards):
-        sizes.append(sum(batch.num_rows for batch in draft.read(CLEANED, shard)))
-    starts = np.cumsum([0, *sizes]).tolist()
-    row = starts[begin]
+    begin, total = draft.whole(DONE), int((rank < UNFIXED).sum())
+    row = sum(batch.num_rows for shard in range(begin) for batch in draft.read(CLEANED, shard))
     done = int((rank[:row] < UNFIXED).sum())
     # How many batches each shard sends, so that what comes back can be told apart.
     sent: list[int] = []

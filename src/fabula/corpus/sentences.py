@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from fabula.corpus.fingerprint import span_hashes
 from fabula.story import FREYTAG
 
 Ints = npt.NDArray[np.int64]
@@ -27,7 +28,6 @@ _LONGEST_ABBREVIATION = 4
 _SPACE, _STOP, _CLOSES, _OPENS, _BEGINS, _LETTER, _NEWLINE, _QUOTE = (1 << n for n in range(8))
 _PLANE = 1 << 16
 _FEWEST_LETTERS = 4
-_BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 @cache
@@ -54,14 +54,6 @@ def _classes() -> npt.NDArray[np.uint8]:
 def _lower() -> npt.NDArray[np.uint32]:
     """The lower case of each character of the basic plane."""
     return np.array([ord(chr(n).lower()[0]) for n in range(_PLANE)], dtype=np.uint32)
-
-
-@cache
-def _powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    inverse = np.uint64(pow(int(_BASE), -1, 2**64))
-    up, down = (np.full(size, b, dtype=np.uint64) for b in (_BASE, inverse))
-    up[0] = down[0] = 1
-    return np.multiply.accumulate(up), np.multiply.accumulate(down)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +111,7 @@ class Sentences:
         long = end - start >= _FEWEST_LETTERS
         start, end = start[long], end[long]
         codes = np.minimum(self._codes, _PLANE - 1)
-        up, down = _powers(1 << max(16, len(codes).bit_length()))
-        sums = np.zeros(len(codes) + 1, dtype=np.uint64)
-        np.cumsum(_lower()[codes] * up[: len(codes)], out=sums[1:])
-        numbers = (sums[end] - sums[start]) * down[start]
+        numbers = span_hashes(_lower()[codes], start, end)
         return np.searchsorted(self.start, start, side="right") - 1, numbers
 
 
