@@ -460,7 +460,7 @@ def test_the_command_makes_both_papers(
 
 def test_quality_is_the_score_of_the_reader(mixed: tuple[Path, dict[str, Any]]) -> None:
     folder, manifest = mixed
-    rows = {row.field: row for row in score("test", least=0.5)}
+    rows = {row.field: row for row in score("test", least=0.5, proven_arcs=True)}
     told = manifest["quality"]
     assert told["stories"] == 90
     assert told["min_confidence"] == 0.5

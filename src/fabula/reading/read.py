@@ -124,7 +124,11 @@ def read(text: str, *, min_confidence: float = 0.0) -> Reading:
 
 
 def read_all(
-    texts: Sequence[str], *, min_confidence: float = 0.0, evidence: bool = False
+    texts: Sequence[str],
+    *,
+    min_confidence: float = 0.0,
+    evidence: bool = False,
+    proven_arcs: bool = False,
 ) -> list[Reading]:
     """Read many texts together, which is much faster than one by one.
 
@@ -132,8 +136,9 @@ def read_all(
         texts: as for `read`; a few hundred at a time.
         min_confidence: as for `read`.
         evidence: also give the spans, which takes most of the time.
+        proven_arcs: leave an arc out unless it beats its null (see arcnull.py).
     """
-    batch = _read(_Batch(texts, min_confidence, evidence))
+    batch = _read(_Batch(texts, min_confidence, evidence, proven_arcs))
     return [batch.reading(doc, text) for doc, text in enumerate(texts)]
 
 
@@ -143,8 +148,7 @@ def read_fields(
     """What `read_all` reads, as plain fields that a `Brief` can be made of.
 
     Args:
-        texts, min_confidence: as for `read_all`.
-        proven_arcs: leave an arc out unless it beats its null (see arcnull.py).
+        texts, min_confidence, proven_arcs: as for `read_all`.
     """
     batch = _read(_Batch(texts, min_confidence, proven=proven_arcs))
     return [batch.fields(doc, text) for doc, text in enumerate(texts)]

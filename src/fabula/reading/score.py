@@ -198,17 +198,23 @@ def _figures(counts: Counts, measure: str) -> Counts:
 
 
 def score(
-    split: Split, *, least: float = 0.0, stories: Sequence[LabelledStory] | None = None
+    split: Split,
+    *,
+    least: float = 0.0,
+    proven_arcs: bool = False,
+    stories: Sequence[LabelledStory] | None = None,
 ) -> list[Row]:
     """Score every field on a split of the sample corpus.
 
     Args:
         split: which split; `test` is for final figures.
         least: fields read with less confidence than this are left empty.
+        proven_arcs: leave an arc out unless it beats its null, as a prepared corpus does.
         stories: score these instead of the split.
     """
     gold = load_sample(split) if stories is None else list(stories)
-    briefs = [r.brief for r in read_all([s.text for s in gold], min_confidence=least)]
+    readings = read_all([s.text for s in gold], min_confidence=least, proven_arcs=proven_arcs)
+    briefs = [reading.brief for reading in readings]
     floors = [baseline_brief(s.text, i) for i, s in enumerate(gold)]
     draws = np.random.default_rng(0).integers(0, len(gold), (DRAWS, len(gold)))
     rows = []
