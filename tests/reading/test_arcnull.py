@@ -59,8 +59,8 @@ def test_a_shuffled_text_seldom_beats_its_null() -> None:
     features = extract(words)
     best = labels.all_scores(features)["arc"].argmax(axis=1)
     passed = [arcnull.beats_null(words, features, n, int(best[n])) for n in range(100)]
-    # The arc is chosen as the likeliest, so by chance more than one in twenty passes.
-    assert np.mean(passed) < 0.3
+    # One in twenty by chance; 13 of a hundred or more would come up once in a thousand times.
+    assert np.mean(passed) < 0.13
 
 
 @pytest.mark.parametrize("text", ["", "Hi.", "One. Two. Three. Four."])

@@ -1,9 +1,10 @@
 """Whether the arc read in a text lies in the order of its sentences.
 
 A short story read in any order has a likeliest arc, too. So the probability of the arc that was
-read is set beside those of the same sentences in shuffled orders, and the arc is believed where
-hardly any order does as well: a permutation test (Fisher 1935), one a text, with the smallest p
-that `SHUFFLES` orders can give below `LEVEL`. Words of a sentence are taken to stand where its
+read is set beside that of the likeliest arc of the same sentences in shuffled orders, and the arc
+is believed where hardly any order has one as likely: a permutation test (Fisher 1935), one a text,
+with the smallest p that `SHUFFLES` orders can give at `LEVEL`. (Beside the same arc in the other
+orders, a quarter of shuffled texts would pass: their arc was chosen because it is likely there.) Words of a sentence are taken to stand where its
 middle is, and the length of a text's feature vectors to be that of its own order; both are near
 enough (the tests say how near), and make a shuffle a small product instead of a reading.
 """
@@ -71,7 +72,7 @@ def beats_null(words: Words, features: Features, doc: int, arc: int) -> bool:
 
 
 def p_value(words: Words, features: Features, doc: int, arc: int) -> float:
-    """Share of orders, the text's own among them, in which the arc is as likely as in its own."""
+    """Share of orders, the text's own among them, whose likeliest arc is as likely as this one."""
     found = tables()
     begin, end = int(words.first[doc]), int(words.first[doc + 1])
     if end - begin < FIFTHS or words.sentence[end - 1] - words.sentence[begin] + 1 < FIFTHS:
@@ -87,8 +88,8 @@ def p_value(words: Words, features: Features, doc: int, arc: int) -> float:
     starts = np.flatnonzero(np.diff(sentence, prepend=-1))
     scores = _term_scores(features, doc, begin, end, starts, middle)
     scores = scores + _sense_scores(words, found, begin, end, starts, sizes, middle)
-    chance = softmax(scores + _slopes()[2])[:, arc]
-    return float((chance >= chance[0] - 1e-12).mean())
+    chance = softmax(scores + _slopes()[2])
+    return float((chance.max(axis=1) >= chance[0, arc] - 1e-12).mean())
 
 
 def _term_scores(

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from fabula.reading import entities, lists, match, places, store, things, traits
 from fabula.reading.cast import choose_cast
 from fabula.reading.features import Tables
-from fabula.reading.fitlabels import choose_terms, fit_labels
+from fabula.reading.fitlabels import Planned, choose_terms, fit_labels
 from fabula.reading.phrases import name_parts
 from fabula.reading.pov import FIRST, decide
 from fabula.reading.ranker import chances, fit_ranker
@@ -31,7 +31,7 @@ from fabula.reading.vectors import make_vectors
 from fabula.reading.vocabulary import Vocabulary
 from fabula.reading.words import NOT_MODIFIERS, NOT_NOUNS, PERSONS, TRAITS
 from fabula.story.files import write_atomic
-from fabula.story.sample import LabelledStory, load_annotated, load_labelled
+from fabula.story.sample import LabelledStory, load_annotated, load_planned
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 Say = Callable[[str], None]
@@ -64,8 +64,8 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
         words, vectors, share = make_vectors(unlabelled)
         found = find_usage(unlabelled)
         nouns, modifiers, common = found.nouns, found.modifiers, found.common
-    labelled = load_labelled()
-    terms, rarity = choose_terms(labelled)
+    planned, counts = load_planned()
+    terms, rarity = choose_terms([*stories, *planned])
     said = [lower_words(s.text) for s in stories]
     sets = [frozenset(lower) for lower in said]
     known = common_words([s.text for s in stories]) | common
@@ -94,7 +94,9 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
     say("things")
     report |= _fit_things(stories, batch, arrays)
     say("genre, tone, arc, ending, era")
-    fitted, figures = fit_labels(labelled, tables, vocabulary)
+    fitted, figures = fit_labels(
+        stories, tables, vocabulary, Planned.of(planned, counts, tables, vocabulary)
+    )
     arrays |= fitted
     report |= figures
     learnt = {

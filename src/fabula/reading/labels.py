@@ -47,6 +47,7 @@ class Recipe:
         terms: weight of each block of terms.
         l2: penalty.
         outlines: weight of the train split's outlines as further examples.
+        planned_l2: penalty of the weights that planned labels give, from which the fit starts.
     """
 
     meaning: float
@@ -55,14 +56,15 @@ class Recipe:
     terms: dict[str, float]
     l2: float
     outlines: float
+    planned_l2: float
 
 
 RECIPES = {
-    "genre": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 3e-4, 0.0),
-    "tone": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 3e-4, 0.0),
-    "arc": Recipe(1.5, 0.0, 0.5, {"mode 1": 1.0, "mode 2": 1.0, "mode 3": 1.0}, 1e-3, 0.3),
-    "ending": Recipe(1.5, 0.0, 0.0, {"words": 1.0, "last": 1.0}, 1e-3, 0.0),
-    "era": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 3e-4, 0.0),
+    "genre": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 3e-4, 0.0, 3e-5),
+    "tone": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 3e-4, 0.0, 1e-4),
+    "arc": Recipe(1.5, 0.0, 0.5, {"mode 1": 1.0, "mode 2": 1.0, "mode 3": 1.0}, 1e-3, 0.3, 3e-5),
+    "ending": Recipe(1.5, 0.0, 0.0, {"words": 1.0, "last": 1.0}, 1e-3, 0.0, 3e-5),
+    "era": Recipe(0.0, 1.0, 0.0, {"words": 1.0}, 3e-4, 0.0, 3e-5),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,20 +66,25 @@ def minimise(
 
 
 def fit_logistic(
-    rows: Floats,
+    rows: Any,
     labels: npt.NDArray[np.int64],
     classes: int,
     l2: float,
     weights: Floats | None = None,
+    *,
+    offset: Floats | float = 0.0,
+    steps: int = 300,
 ) -> tuple[Floats, Floats]:
     """Fit a multinomial logistic regression.
 
     Args:
-        rows: features, shape [examples, features].
+        rows: features, an array or a scipy.sparse matrix of shape [examples, features].
         labels: class of each row, shape [examples].
         classes: number of classes.
         l2: penalty on the squared weights (not on the biases).
         weights: of the examples, shape [examples]; even if None.
+        offset: scores that are added to each row's, shape [examples, classes].
+        steps: at most so many steps.
 
     Returns:
         Weights of shape [features, classes] and biases of shape [classes].
@@ -89,12 +95,13 @@ def fit_logistic(
 
     def loss(flat: Floats) -> tuple[float, Floats]:
         w, b = flat[: d * classes].reshape(d, classes), flat[d * classes :]
-        p = softmax(rows @ w + b)
+        p = softmax(rows @ w.astype(rows.dtype) + b + offset)
         value = -float(share @ np.log(p[np.arange(n), labels] + 1e-300)) + l2 / 2 * float(
             (w * w).sum()
         )
         error = (p - target) * share[:, None]
-        return value, np.concatenate([(rows.T @ error + l2 * w).ravel(), error.sum(axis=0)])
+        slope = rows.T @ error.astype(rows.dtype) + l2 * w
+        return value, np.concatenate([slope.ravel(), error.sum(axis=0)])
 
-    flat = minimise(loss, np.zeros(d * classes + classes))
+    flat = minimise(loss, np.zeros(d * classes + classes), steps)
     return flat[: d * classes].reshape(d, classes), flat[d * classes :]

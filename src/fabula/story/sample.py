@@ -27,10 +27,9 @@ FIRST_STORIES = 570
 """Stories of the first edition, among which the first held-out ones were drawn."""
 PLAIN_ONE_IN = 32
 """Of the plainest stories, which the model learns last, one in so many is held out too (valid)."""
-SIMPLE_LABELLED = 1000
-"""Of the simplest stories, so many teach the reading labels."""
-_SIMPLE = re.compile(r"b[a-h]-")
-"""The simplest stories of the fifth edition: those that came later leave the reading as it is."""
+SIMPLE_WEIGHT = 0.2
+"""What one of the simplest stories counts for in fitting the reading's labels."""
+_SIMPLE = re.compile(r"b[a-z]-")
 _PLAIN = re.compile(r"[ijlmno]-|[ab][a-z]-")
 
 
@@ -141,15 +140,14 @@ def load_annotated() -> list[LabelledStory]:
     return [story for story in load_sample("train") if story.theme is not None]
 
 
-def load_labelled() -> list[LabelledStory]:
-    """What genre, tone, arc and ending are learnt from: the annotated stories, and simple ones.
+def load_planned() -> tuple[list[LabelledStory], list[float]]:
+    """Stories that carry what their writers set out to write, and how much each counts.
 
-    Simple stories show outright what they were written for, and read unlike the others. So many
-    of them are enough: the fit takes time by the cube.
+    All of the train split that are not annotated. Simple stories show outright what they were
+    written for, and read unlike the others, so they count for SIMPLE_WEIGHT.
     """
-    simple = [s for s in load_sample("train") if _SIMPLE.match(s.id)]
-    simple.sort(key=lambda story: _split_key(story.id))
-    return [*load_annotated(), *simple[:SIMPLE_LABELLED]]
+    planned = [story for story in load_sample("train") if story.theme is None]
+    return planned, [SIMPLE_WEIGHT if _SIMPLE.match(s.id) else 1.0 for s in planned]
 
 
 def _iter(split: Split | None) -> Iterator[LabelledStory]:
