@@ -4,8 +4,9 @@ A short story read in any order has a likeliest arc, too. So the probability of 
 read is set beside that of the likeliest arc of the same sentences in shuffled orders, and the arc
 is believed where hardly any order has one as likely: a permutation test (Fisher 1935), one a text,
 with the smallest p that `SHUFFLES` orders can give at `LEVEL`. (Beside the same arc in the other
-orders, a quarter of shuffled texts would pass: their arc was chosen because it is likely there.) Words of a sentence are taken to stand where its
-middle is, and the length of a text's feature vectors to be that of its own order; both are near
+orders, a quarter of shuffled texts would pass: their arc was chosen because it is likely there.)
+Words of a sentence are taken to stand where its middle is, and the length of a text's feature
+vectors to be that of its own order; both are near
 enough (the tests say how near), and make a shuffle a small product instead of a reading.
 """
 
