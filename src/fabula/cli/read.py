@@ -46,13 +46,19 @@ def command(
         list[Path] | None,
         typer.Option(help="With --fit: unlabelled stories for word vectors (.jsonl, .jsonl.xz)."),
     ] = None,
+    tales: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --fit: FairytaleQA's tales, to learn from whom the experts ask about."
+        ),
+    ] = None,
     into: Annotated[
         Path | None, typer.Option(help="With --fit: folder to write to (else the package's own).")
     ] = None,
 ) -> None:
     """Read a brief out of a text, with evidence."""
     if fit:
-        _fit(texts or [], into, as_json)
+        _fit(texts or [], tales, into, as_json)
     elif score:
         _score(split, min_confidence, check, as_json)
     elif file is None:
@@ -191,17 +197,19 @@ def _show_score(rows: list[Row], split: str) -> None:
         console.print(f"{row.field}: {row.measure}; baseline: {row.baseline_is}", style="dim")
 
 
-def _fit(texts: list[Path], into: Path | None, as_json: bool) -> None:
+def _fit(texts: list[Path], tales: Path | None, into: Path | None, as_json: bool) -> None:
     from importlib.resources import as_file, files
 
+    from fabula.corpus.fairytale import read_tales
     from fabula.reading.fit import fit
 
     def say(step: str) -> None:
         sys.stderr.write(f"fitting {step}\n")
 
     source = [text for path in texts for text in _stories(path)] if texts else None
+    told = read_tales(tales) if tales else None
     with as_file(files("fabula.data") / "reading") as own:
-        report = fit(into or Path(own), source, say)
+        report = fit(into or Path(own), source, told, say)
     if as_json:
         from fabula.cli import emit
 

@@ -15,6 +15,7 @@ from fabula.corpus.source import Row
 from fabula.corpus.structured import require
 from fabula.corpus.tables import SPLIT_NAMES, json_records, read_csv
 from fabula.errors import FabulaError
+from fabula.reading.tales import Tale
 
 STORY_SUFFIX, QUESTIONS_SUFFIX = "-story.csv", "-questions.csv"
 MAX_NAMES = 4
@@ -142,22 +143,54 @@ def _json_questions(value: Any) -> list[Question]:
 
 def fairytale_rows(path: Path) -> Iterator[Row]:
     """Tales of FairytaleQA: of its folder, or JSON lines with a title, sections and questions."""
-    yield from _folder_rows(path) if path.is_dir() else _json_rows(path)
+    for row, sections, questions in tales(path):
+        if row.reason is None:
+            fill_tale(row, sections, questions)
+        yield row
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
+def tales(path: Path) -> Iterator[tuple[Row, Sequence[str], Sequence[Question]]]:
+    """The tales of a file or folder as they stand there, each with its row still to be filled.
+
+    A tale that cannot be read has its reason in the row, and no sections.
+
+    Raises:
+        FabulaError: it is not of FairytaleQA's layout.
+    """
+    yield from _folder_tales(path) if path.is_dir() else _json_tales(path)
+
+
+def read_tales(path: Path) -> list[Tale]:
+    """The tales of a file or folder, with what the experts asked.
+
+    Raises:
+        FabulaError: a tale cannot be read, or nothing is asked about characters.
+    """
+    found: list[Tale] = []
+    for row, sections, questions in tales(path):
+        if row.reason is not None:
+            raise FabulaError(f"{row.origin}: {row.reason}.")
+        found.append(Tale.of(sections, [(q.text, q.about, q.answers) for q in questions]))
+    if not any(tale.asked for tale in found):
+        raise FabulaError(f"{path} has no question on a character; is it FairytaleQA?")
+    return found
+
+
+def _json_tales(path: Path) -> Iterator[tuple[Row, Sequence[str], Sequence[Question]]]:
     for line, record in json_records(path):
         row = Row(origin=f"{path.name}:{line.number}", share=line.share)
+        found: list[str] = []
+        questions: list[Question] = []
         if isinstance(record, str):
             row.reason = record
         else:
             sections, title = record.get("sections"), record.get("title")
             row.title = title if isinstance(title, str) else None
             if isinstance(sections, list) and all(isinstance(s, str) for s in sections):
-                fill_tale(row, sections, _json_questions(record.get("questions")))
+                found, questions = sections, _json_questions(record.get("questions"))
             else:
                 row.reason = "sections are not a list of texts"
-        yield row
+        yield row, found, questions
 
 
 def tale_files(path: Path) -> list[Path]:
@@ -194,7 +227,7 @@ def _questions_of(tale: Path) -> Path | None:
     return next((p for p in found if p.is_file()), None)
 
 
-def _folder_rows(path: Path) -> Iterator[Row]:
+def _folder_tales(path: Path) -> Iterator[tuple[Row, Sequence[str], Sequence[Question]]]:
     files = tale_files(path)
     for number, file in enumerate(files):
         place = file.relative_to(path)
@@ -217,10 +250,8 @@ def _folder_rows(path: Path) -> Iterator[Row]:
             sections.append(record[column["text"]])
         if row.reason is None and not any(s.strip() for s in sections):
             row.reason = "no sections"
-        if row.reason is None:
-            questions = _questions_of(file)
-            fill_tale(row, sections, _csv_questions(questions) if questions else [])
-        yield row
+        asked = _questions_of(file) if row.reason is None else None
+        yield row, sections, _csv_questions(asked) if asked else []
 
 
 def _csv_questions(path: Path) -> list[Question]:

@@ -6,8 +6,8 @@ is believed where hardly any order has one as likely: a permutation test (Fisher
 with the smallest p that `SHUFFLES` orders can give at `LEVEL`. (Beside the same arc in the other
 orders, a quarter of shuffled texts would pass: their arc was chosen because it is likely there.)
 Words of a sentence are taken to stand where its middle is, and the length of a text's feature
-vectors to be that of its own order; both are near
-enough (the tests say how near), and make a shuffle a small product instead of a reading.
+vectors to be that of its own order; both are near enough (the tests say how near), and make a
+shuffle a small product instead of a reading.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from fabula.story.brief import Role
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 Ints = npt.NDArray[np.int64]
 
-LIKELY = 0.4  # least chance of a second character (best F1 in cross-validation)
+LIKELY = 0.5  # least chance of a second character (best F1 in cross-validation)
 MOST = 6
 
 
@@ -66,8 +66,10 @@ def choose_cast(
         arrays: of `fit_ranker`; the shipped ones if None.
     """
     rows = features(entities, first_person)
-    member, lead = chances("member", rows, arrays), chances("lead", rows, arrays)
-    doc = entities.doc
+    lead, doc = chances("lead", rows, arrays), entities.doc
+    # Who has no name is told by other signs than who has one.
+    described = chances("described", rows, arrays)
+    member = np.where(entities.described, described, chances("named", rows, arrays))
     # One of them is the protagonist: the share of the odds is its chance.
     odds = lead / (1 - lead + 1e-9)
     _, rank = rank_in((-lead,), doc)

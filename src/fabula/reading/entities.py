@@ -29,7 +29,8 @@ FEATURES = (
     "share of near pronouns", "first mention placed", "share among names", "named last",
     "first person x told in speech", "dies", "log pronouns", "only placed", "always spoken",
     "mentioned once", "first x mentions", "first person x opens speech", "rank x not first",
-    "is a land", "plural and only opens", "bare title", "lone before comma",
+    "is a land", "plural and only opens", "bare title", "lone before comma", "log words of text",
+    "log words of text x log mentions", "five mentions", "ten mentions",
 )  # fmt: skip
 
 
@@ -330,7 +331,7 @@ def features(entities: Entities, first_person: Bools) -> Floats:
         np.log1p(every), placed + tail >= n, sp == 1, n == 1, is_first * logn,
         me * any_of(spoken[a] & (gap[a] & QUOTE != 0) & comma_after), (1 - me) * rank1,
         keys & classes.LANDS != 0, (mid == 0) & (plural == 1), keys & classes.HONORIFICS != 0,
-        share(comma_after),
+        share(comma_after), np.log(size), np.log(size) * logn, n >= 5, n >= 10,
     )  # fmt: skip
     return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
 

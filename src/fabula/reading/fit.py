@@ -1,7 +1,8 @@
-"""Fitting everything that reading learns, on the sample corpus's train split alone.
+"""Fitting everything that reading learns, on the sample corpus's train split.
 
 `fabula read --fit` runs this. The word vectors and the list of nouns come from unlabelled
-texts; they are kept as shipped unless texts are given.
+texts, and who is a character is learnt from tales that experts asked about as well: both are kept
+as shipped unless texts and tales are given.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fabula.reading.fitlabels import Planned, choose_terms, fit_labels
 from fabula.reading.phrases import name_parts
 from fabula.reading.pov import FIRST, decide
 from fabula.reading.ranker import chances, fit_ranker
+from fabula.reading.tales import Tale, characters
 from fabula.reading.text import Words, lower_words, scan
 from fabula.reading.traits import TRAIT_CHANCE
 from fabula.reading.vectors import make_vectors
@@ -41,12 +43,15 @@ EVERY = 8  # of so many stories, one is also read with its protagonist unnamed
 _DETERMINERS = frozenset("a an the his her my their our your this that".split())
 
 
-def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]:
+def fit(
+    target: Path, texts: Iterable[str] | None, tales: Sequence[Tale] | None, say: Say
+) -> dict[str, float]:
     """Fit, and write `weights.npz` and `lexicon.json`.
 
     Args:
         target: folder of the two files.
         texts: unlabelled stories for word vectors and nouns; the shipped ones if None.
+        tales: further gold for who is a character; as shipped if None.
         say: told what is being done.
 
     Returns:
@@ -87,6 +92,12 @@ def fit(target: Path, texts: Iterable[str] | None, say: Say) -> dict[str, float]
     batch = scan([s.text for s in stories], vocabulary)
     say("names")
     report = _fit_names(stories, vocabulary, arrays)
+    if tales is None:
+        shipped = store.weights()
+        arrays |= {k: shipped[k] for k in ("named_w", "named_b", "described_w", "described_b")}
+    else:
+        say("characters")
+        report |= _fit_cast(stories, tales, vocabulary, arrays)
     say("places")
     report |= _fit_places(stories, batch, arrays)
     say("traits")
@@ -238,31 +249,121 @@ def _by_text(
     return np.split(rows, np.searchsorted(doc, np.arange(1, texts)))
 
 
-def _fit_names(
-    stories: Sequence[LabelledStory], vocabulary: Vocabulary, arrays: Arrays
-) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class _Examples:
+    """Entities of texts, as rankers of characters are fitted to them.
+
+    Attributes:
+        found: the entities.
+        first_person: whether each text's narrator is a character, shape [texts].
+        rows: their features, shape [entities, features].
+        member, lead: 1 where an entity is a character, and the protagonist, shape [entities].
+    """
+
+    found: entities.Entities
+    first_person: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.float64]
+    member: npt.NDArray[np.int64]
+    lead: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], vocabulary: Vocabulary) -> _Examples:
+        """Unlabelled so far."""
+        words = scan(texts, vocabulary)
+        found, first_person = entities.find_entities(words), decide(words).view == FIRST
+        none = np.zeros(len(found), np.int64)
+        return cls(found, first_person, entities.features(found, first_person), none, none.copy())
+
+
+def _people(stories: Sequence[LabelledStory], vocabulary: Vocabulary) -> _Examples:
+    """The annotated stories; then, of one in EVERY, a variant whose protagonist has no name."""
     people = sorted(PERSONS)
     cases = [(s, s.text, "") for s in stories]
     for number, story in enumerate(stories[::EVERY]):
         person = people[number * 7 % len(people)]
         cases.append((story, unnamed(story.text, _gold_lead(story), person), person))
-    words = scan([text for _, text, _ in cases], vocabulary)
-    found = entities.find_entities(words)
-    rows = entities.features(found, decide(words).view == FIRST)
-    member, lead = np.zeros(len(found), np.int64), np.zeros(len(found), np.int64)
-    for number, doc in enumerate(found.doc.tolist()):
+    examples = _Examples.of([text for _, text, _ in cases], vocabulary)
+    for number, doc in enumerate(examples.found.doc.tolist()):
         story, _, person = cases[doc]
         chief = person or _gold_lead(story)
         everyone = [c.name for c in story.characters if c.role != "protagonist"] + [chief]
-        forms = found.forms(number)
-        member[number] = _is_any(forms, everyone)
-        lead[number] = _is_any(forms, [chief])
-    arrays |= fit_ranker("member", rows, member)
-    arrays |= fit_ranker("lead", rows, lead)
-    blocks, right = (_by_text(x, found.doc, len(cases)) for x in (rows, lead))
+        forms = examples.found.forms(number)
+        examples.member[number] = _is_any(forms, everyone)
+        examples.lead[number] = _is_any(forms, [chief])
+    return examples
+
+
+def _fit_names(
+    stories: Sequence[LabelledStory], vocabulary: Vocabulary, arrays: Arrays
+) -> dict[str, float]:
+    """Who is the protagonist."""
+    examples = _people(stories, vocabulary)
+    arrays |= fit_ranker("lead", examples.rows, examples.lead)
+    texts = len(examples.first_person)
+    blocks, right = (_by_text(x, examples.found.doc, texts) for x in (examples.rows, examples.lead))
     chosen = _held_out("lead", blocks, right, len(stories))
     hits = [bool(g[c.argmax()]) for c, g in zip(chosen, right, strict=False) if len(c)]
     return {"protagonist": sum(hits) / len(stories)}
+
+
+def _fit_cast(
+    stories: Sequence[LabelledStory],
+    tales: Sequence[Tale],
+    vocabulary: Vocabulary,
+    arrays: Arrays,
+) -> dict[str, float]:
+    """Who is a character, on stories and on tales; figures by folds of both.
+
+    Returns:
+        F1 of the stories' names, and of the tales the share of questions that ask who which are
+        answered by those read, and of those read the share that somebody speaks of.
+    """
+    ours, theirs = _people(stories, vocabulary), _Examples.of([t.text for t in tales], vocabulary)
+    theirs.member[:] = characters(theirs.found, tales)
+    fold = np.random.default_rng(0).permutation(len(stories)) % FOLDS
+    doc = ours.found.doc
+    mine = np.concatenate([fold, fold[::EVERY]])[doc]
+    tale_fold = np.random.default_rng(1).permutation(len(tales)) % FOLDS
+    names: dict[bool, list[list[str]]] = {True: [[] for _ in stories], False: [[] for _ in tales]}
+    for k in range(FOLDS):
+        outside = _fit_members(ours, mine != k, theirs, tale_fold[theirs.found.doc] != k)
+        use = mine != k
+        outside |= fit_ranker("lead", ours.rows[use], ours.lead[use])
+        for examples, folds in ((ours, fold), (theirs, tale_fold)):
+            cast = choose_cast(examples.found, examples.first_person, outside)
+            for entity, text in zip(cast.entity.tolist(), cast.doc.tolist(), strict=True):
+                if text < len(folds) and folds[text] == k:
+                    names[examples is ours][text].append(examples.found.name(entity))
+    every = np.ones(len(ours.found), bool), np.ones(len(theirs.found), bool)
+    arrays |= _fit_members(ours, every[0], theirs, every[1])
+    read, told = names[True], names[False]
+    gold = [[c.name for c in s.characters] for s in stories]
+    hits = sum(_is_any([n], g) for r, g in zip(read, gold, strict=True) for n in r)
+    found = sum(_is_any([n], r) for r, g in zip(read, gold, strict=True) for n in g)
+    precision, recall = hits / sum(map(len, read)), found / sum(map(len, gold))
+    asked = sum(len(t.asked) for t in tales)
+    spoken = [t.speaks_of(n) for t, r in zip(tales, told, strict=True) for n in r]
+    return {
+        "names": 2 * precision * recall / (precision + recall),
+        "tales, who": sum(t.answered(r) for t, r in zip(tales, told, strict=True)) / max(asked, 1),
+        "tales, named": sum(spoken) / max(len(spoken), 1),
+    }
+
+
+def _fit_members(
+    ours: _Examples,
+    use: npt.NDArray[np.bool_],
+    theirs: _Examples,
+    use_theirs: npt.NDArray[np.bool_],
+) -> Arrays:
+    """Two rankers, of those who have a name and those who have none."""
+    rows = np.concatenate([ours.rows[use], theirs.rows[use_theirs]])
+    right = np.concatenate([ours.member[use], theirs.member[use_theirs]])
+    nameless = np.concatenate([ours.found.described[use], theirs.found.described[use_theirs]])
+    result: Arrays = {}
+    for name, these in (("named", ~nameless), ("described", nameless)):
+        result |= fit_ranker(name, rows[these], right[these])
+    return result
 
 
 def _is_any(forms: Iterable[str], names: Sequence[str]) -> bool:
