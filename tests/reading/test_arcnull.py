@@ -21,16 +21,9 @@ def test_the_shortcut_scores_a_text_as_the_reading_does() -> None:
     wanted = labels.all_scores(features)["arc"]
     apart = []
     for doc in range(40):
-        begin, end = int(words.first[doc]), int(words.first[doc + 1])
-        sentence = words.sentence[begin:end]
-        starts = np.flatnonzero(np.diff(sentence, prepend=-1))
-        sizes = np.diff([*starts, end - begin])
-        middle = ((starts + sizes / 2) / (end - begin))[None]
-        scores = arcnull._term_scores(features, doc, begin, end, starts, middle)
-        scores = scores + arcnull._sense_scores(
-            words, arcnull.tables(), begin, end, starts, sizes, middle
-        )
-        found = softmax(scores + arcnull._slopes()[2])[0]
+        text = arcnull._Sentences.of(words, features, doc)
+        assert text is not None
+        found = text.chances(np.arange(len(text.sizes))[None])[0]
         apart.append(np.abs(found - softmax(wanted[doc])).max())
     assert np.median(apart) < 0.05
 
@@ -61,6 +54,17 @@ def test_a_shuffled_text_seldom_beats_its_null() -> None:
     passed = [arcnull.beats_null(words, features, n, int(best[n])) for n in range(100)]
     # One in twenty by chance; 13 of a hundred or more would come up once in a thousand times.
     assert np.mean(passed) < 0.13
+
+
+def test_the_first_orders_settle_only_what_all_of_them_would() -> None:
+    words = scan([s.text for s in STORIES])
+    features = extract(words)
+    best = labels.all_scores(features)["arc"].argmax(axis=1).tolist()
+    passed = [arcnull.beats_null(words, features, n, arc) for n, arc in enumerate(best)]
+    proven = [arcnull.p_value(words, features, n, arc) <= 0.05 for n, arc in enumerate(best)]
+    assert passed == proven
+    assert any(passed)
+    assert not all(passed)
 
 
 @pytest.mark.parametrize("text", ["", "Hi.", "One. Two. Three. Four."])
