@@ -10,7 +10,7 @@ import yaml
 
 from fabula.errors import FabulaError
 from fabula.story import Brief, dump_brief, load_brief, parse_data, validate
-from fabula.story.sample import load_sample, propose_splits, split_of
+from fabula.story.sample import load_annotated, load_sample, propose_splits, split_of
 
 
 def refusal(tmp_path: Path, content: str | bytes, name: str = "brief.yaml") -> str:
@@ -101,6 +101,10 @@ def test_the_splits_are_fixed_and_apart() -> None:
     assert len(load_sample("valid")) == 644
     assert {s.id for s in load_sample("test")}.isdisjoint({s.id for s in load_sample("train")})
     assert {k: v for k, v in splits.items() if v != "train"} == propose_splits()
+    # They are looked for in one file only.
+    assert [s for s in load_sample() if splits[s.id] == "test"] == load_sample("test")
+    train = load_sample("train")
+    assert [s for s in train if s.theme is not None] == load_annotated()
 
 
 def test_gold_labels_are_true_of_their_texts() -> None:

@@ -9,9 +9,10 @@ import hashlib
 import json
 import lzma
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any, Literal
 
 from fabula.story.brief import Arc, Brief, Ending, Model, PointOfView, Role, Setting
@@ -21,6 +22,8 @@ Split = Literal["train", "valid", "test"]
 FILES = ("original.jsonl.xz", "plain.jsonl.xz", "simple.jsonl.xz")
 """In the folder of the package's data: the stories of the first editions, those in plain words, and
 the simplest, which read like stories for small children. Packed, they are a fifth the size."""
+FIRST_FILE = FILES[:1]
+"""Where all of the test split and all annotated stories are: who wants these reads no more."""
 TEST_STORIES = 90
 VALID_STORIES = 30
 FIRST_STORIES = 570
@@ -100,24 +103,32 @@ def _split_key(story_id: str) -> str:
 
 
 @cache
-def _rows() -> tuple[LabelledStory, ...]:
-    folder = files("fabula.data")
-    packed = (folder.joinpath(name).read_bytes() for name in FILES)
-    raw = "\n".join(lzma.decompress(data).decode() for data in packed)
+def _file(name: str) -> tuple[LabelledStory, ...]:
+    raw = lzma.decompress(files("fabula.data").joinpath(name).read_bytes()).decode()
     return tuple(LabelledStory.model_validate(json.loads(line)) for line in raw.split("\n") if line)
+
+
+def _rows(names: Sequence[str] = FILES) -> Iterator[LabelledStory]:
+    return (story for name in names for story in _file(name))
+
+
+@cache
+def _fixed_splits() -> dict[str, Split]:
+    text = files("fabula.data").joinpath("splits.json").read_text(encoding="utf-8")
+    fixed: dict[str, Split] = json.loads(text)
+    return fixed
 
 
 @cache
 def split_of() -> dict[str, Split]:
     """The split of every story, by id: the lowest hashes are the test split, then valid."""
-    text = files("fabula.data").joinpath("splits.json").read_text(encoding="utf-8")
-    fixed: dict[str, Split] = json.loads(text)
+    fixed = _fixed_splits()
     return {story.id: fixed.get(story.id, "train") for story in _rows()}
 
 
 def propose_splits() -> dict[str, Split]:
     """How `splits.json` was made; of the stories in between, all are for training."""
-    ids = sorted((s.id for s in _rows()[:FIRST_STORIES]), key=_split_key)
+    ids = sorted((s.id for s in islice(_rows(), FIRST_STORIES)), key=_split_key)
     plain = (s.id for s in _rows() if _PLAIN.match(s.id))
     return {
         **dict.fromkeys(ids[:TEST_STORIES], "test"),
@@ -137,7 +148,7 @@ def load_annotated() -> list[LabelledStory]:
     Their labels were made from the text, with evidence, and have a theme. Later stories carry what
     their writers had set out to write: good for learning to write, less so for learning to read.
     """
-    return [story for story in load_sample("train") if story.theme is not None]
+    return [story for story in _iter("train", FIRST_FILE) if story.theme is not None]
 
 
 def load_planned() -> tuple[list[LabelledStory], list[float]]:
@@ -150,6 +161,7 @@ def load_planned() -> tuple[list[LabelledStory], list[float]]:
     return planned, [SIMPLE_WEIGHT if _SIMPLE.match(s.id) else 1.0 for s in planned]
 
 
-def _iter(split: Split | None) -> Iterator[LabelledStory]:
-    splits = split_of()
-    return (s for s in _rows() if split is None or splits[s.id] == split)
+def _iter(split: Split | None, names: Sequence[str] = FILES) -> Iterator[LabelledStory]:
+    fixed = _fixed_splits()
+    names = FIRST_FILE if split == "test" else names
+    return (s for s in _rows(names) if split is None or fixed.get(s.id, "train") == split)
