@@ -111,3 +111,14 @@ def test_check_exits_one_when_a_goal_is_missed(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(typer.Exit) as stop:
         verb._score("valid", 0.0, True, True)
     assert stop.value.exit_code == 1
+
+
+def test_tales_that_are_none_leave_the_reader_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "tales.jsonl").write_text('{"title": "x", "sections": ["Once."]}\n')
+    done = run(
+        "--fit", "--tales", str(tmp_path / "tales.jsonl"), "--into", str(tmp_path / "fitted")
+    )
+    assert done.returncode == 1
+    assert "no question on a character" in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert not (tmp_path / "fitted").exists()

@@ -136,7 +136,7 @@ def test_fitting_uses_the_train_split_only(monkeypatch: pytest.MonkeyPatch, tmp_
 
     monkeypatch.setattr(fit, "load_annotated", spy)
     with pytest.raises(KeyboardInterrupt):
-        fit.fit(tmp_path, None, lambda _: None)
+        fit.fit(tmp_path, None, None, lambda _: None)
     assert asked
     train = {story.id for story in load_sample("train")}
     annotated, (planned, weights) = load_annotated(), load_planned()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fabula.corpus.arrays import distinct
 from fabula.corpus.fingerprint import PERMUTATIONS
 
 BANDS = 32
@@ -53,7 +54,7 @@ def alike_pairs(table: npt.NDArray[np.uint32], threshold: float, known: int | No
     """
     size = max(1, len(table))
     bands = [_band_pairs(table, n, known) for n in range(BANDS)]
-    codes = np.unique(np.concatenate([pairs for pairs, _ in bands]))
+    codes = distinct(np.concatenate([pairs for pairs, _ in bands]))
     crowded = any(longest > MAX_RUN for _, longest in bands)
     del bands
     first, second = codes // size, codes % size

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fabula.corpus.arrays import distinct
+
 WINDOW = 28
 _GAP_BITS = 5
 _GAP = np.uint32((1 << _GAP_BITS) - 1)
@@ -198,7 +200,7 @@ def _neighbours(samples: Samples) -> _Neighbours:
     keys = samples.values[:-1].astype(np.uint64) >> np.uint64(_GAP_BITS) << np.uint64(32)
     keys |= samples.values[1:]
     ordered = np.sort(keys)
-    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    twice = distinct(ordered[1:][ordered[1:] == ordered[:-1]])
     del ordered
     if not len(twice):
         return _Neighbours(none, none, none)
@@ -270,4 +272,4 @@ def _paired(samples: Samples, texts: npt.NDArray[np.int64]) -> npt.NDArray[np.in
     owner = np.repeat(np.arange(len(texts)), sizes)
     inside = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     values = samples.values[samples.starts[texts][owner] + inside] >> np.uint32(_GAP_BITS)
-    return np.unique(owner << np.int64(32 - _GAP_BITS) | values.astype(np.int64))
+    return distinct(owner << np.int64(32 - _GAP_BITS) | values.astype(np.int64))

@@ -63,6 +63,13 @@ def _terms() -> npt.NDArray[np.float32]:
     return np.concatenate([table, np.zeros((1, table.shape[1]), dtype=np.float32)])
 
 
+@cache
+def _senses() -> npt.NDArray[np.float32]:
+    """Meaning and moods of the words that have a vector; the last row is that of one without."""
+    found = tables().senses
+    return np.concatenate([found, np.zeros((1, found.shape[1]), dtype=np.float32)])
+
+
 def beats_null(words: Words, features: Features, doc: int, arc: int) -> bool:
     """Whether an arc is likelier in a text's own order than any arc in nearly all others.
 
@@ -119,13 +126,10 @@ class _Sentences:
         starts = np.flatnonzero(sentence[1:] != sentence[:-1]) + 1
         starts = np.concatenate([np.zeros(1, np.int64), starts])
         sizes = np.diff(starts, append=end - begin)
-        own = _middles(sizes, np.arange(len(sizes))[None])
         rows = words.vocabulary.column("vector")[words.low[begin:end]]
-        senses = tables().senses[rows]
-        senses[rows < 0] = 0
-        sums = np.add.reduceat(senses, starts, axis=0)
+        sums = np.add.reduceat(_senses().take(rows, axis=0), starts, axis=0)
         sums = np.concatenate([sums, sizes[:, None].astype(np.float32)], axis=1)
-        return cls(sizes, _said(features, doc, begin, end, starts, own), sums)
+        return cls(sizes, _said(features, doc, begin, end, starts), sums)
 
     def chances(self, orders: Ints) -> Floats:
         """The arcs' probabilities in each order, shape [orders, arcs]."""
@@ -170,23 +174,12 @@ def _waves(middle: Floats) -> tuple[Floats, Floats, Floats]:
     return one, 2 * square - 1, one * (4 * square - 3)
 
 
-def _said(
-    features: Features, doc: int, begin: int, end: int, starts: Ints, own_middle: Floats
-) -> Floats:
+def _said(features: Features, doc: int, begin: int, end: int, starts: Ints) -> Floats:
     """What the terms of each sentence say for each arc, shape [MODES, sentences, arcs]."""
-    recipe, table = RECIPES["arc"], _terms()
-    said = table[features.columns[begin:end]]
-    said[:-1] += table[features.pairs[begin : end - 1]]
+    table = _terms()
+    said = table.take(features.columns[begin:end], axis=0)
+    said[:-1] += table.take(features.pairs[begin : end - 1], axis=0)
     said = np.add.reduceat(said, starts, axis=0).reshape(len(starts), MODES, -1)
-    mine = slice(int(features.edges[doc]), int(features.edges[doc + 1]))
-    terms = features.terms[mine]
-    rarity, rows = tables().rarity[terms], table[terms].reshape(len(terms), MODES, -1)
-    result = np.zeros((MODES, len(starts), said.shape[2]))
-    for mode, wave in enumerate(_waves(own_middle)):
-        block = f"mode {mode + 1}"
-        # Values are of unit length: what they were divided by can be read off the sum of them.
-        own = (features.values[BLOCKS.index(block), mine] / rarity) @ rows[:, mode]
-        raw = wave[0] @ said[:, mode]
-        length = abs(float(raw @ own)) / max(float(own @ own), 1e-12)
-        result[mode] = recipe.terms[block] * said[:, mode] / max(length, 1e-9)
-    return result
+    scale = [RECIPES["arc"].terms[f"mode {m + 1}"] for m in range(MODES)]
+    length = features.lengths[[BLOCKS.index(f"mode {m + 1}") for m in range(MODES)], doc]
+    return np.moveaxis(said * (np.array(scale) / length)[:, None], 1, 0)

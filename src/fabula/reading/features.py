@@ -69,6 +69,7 @@ class Features:
         edges: where each text's terms begin in the arrays below, shape [d + 1].
         terms: the terms that occur, distinct in each text, rising, shape [k].
         values: their value in each of BLOCKS; of each text a unit vector, shape [len(BLOCKS), k].
+        lengths: what the values of each text were divided by, shape [len(BLOCKS), d].
         columns: the term that each word is, -1 for none, shape [words].
         pairs: the term that each word is together with the next one, shape [words - 1].
     """
@@ -79,6 +80,7 @@ class Features:
     edges: Ints
     terms: Ints
     values: Floats
+    lengths: Floats
     columns: Ints
     pairs: Ints
 
@@ -109,7 +111,7 @@ def _sum_by(groups: Ints, rows: Ints, table: Floats, count: int) -> Floats:
         # Group by group, because what is gathered stays in the cache; and as a product, because
         # `np.add.reduceat` over narrow rows takes ten times as long.
         for group, a, b in zip(groups[starts].tolist(), starts.tolist(), ends, strict=True):
-            np.dot(ones[: b - a], table[rows[a:b]], out=result[group])
+            np.dot(ones[: b - a], table.take(rows[a:b], axis=0), out=result[group])
     return result
 
 
@@ -173,7 +175,8 @@ def _extract(
     if k:
         heads = np.flatnonzero(np.diff(owner, prepend=-1))
         square[:, owner[heads]] = np.add.reduceat(values * values, heads, axis=1)
-    values /= np.maximum(np.sqrt(square), 1e-9)[:, owner]
+    lengths = np.maximum(np.sqrt(square), 1e-9)
+    values /= lengths[:, owner]
     return Features(
         meaning=_unit(sums),
         whole=_unit(sums.sum(axis=1)),
@@ -181,6 +184,7 @@ def _extract(
         edges=edges,
         terms=terms,
         values=values,
+        lengths=lengths,
         columns=columns,
         pairs=pairs,
     )

@@ -134,7 +134,9 @@ def all_scores(features: Features) -> dict[str, Floats]:
     sums = np.zeros((len(features), len(blocks)), dtype=np.float32)
     edges = features.edges.tolist()
     for text, (a, b) in enumerate(pairwise(edges)):
-        sums[text] = (features.values[:, a:b] @ table[features.terms[a:b]])[blocks, own]
+        sums[text] = (features.values[:, a:b] @ table.take(features.terms[a:b], axis=0))[
+            blocks, own
+        ]
     result = {}
     for label, recipe in RECIPES.items():
         dense = dense_part(features, recipe, w["mood_mean"], w["mood_scale"])
