@@ -118,7 +118,7 @@ def test_tales_that_are_none_leave_the_reader_as_it_was(tmp_path: Path) -> None:
     done = run(
         "--fit", "--tales", str(tmp_path / "tales.jsonl"), "--into", str(tmp_path / "fitted")
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no question on a character" in done.stderr.decode()
     assert b"Traceback" not in done.stderr
     assert not (tmp_path / "fitted").exists()
