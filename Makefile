@@ -7,7 +7,7 @@ CORPUS := corpora/sample
 
 .PHONY: story test check train clean
 story: .venv/base
-	$(BIN)/fabula write --brief examples/midnight.yaml --seed 7
+	$(BIN)/fabula write --brief examples/midnight.yaml --seed 2
 
 test: .venv/dev
 	$(BIN)/python -m pytest
