@@ -88,6 +88,35 @@ def test_the_check_would_see_documents_that_leak(
         loss.choose(model, 700)
 
 
+def test_the_check_is_strict_over_four_bits_that_train_in_bfloat16(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounding to bfloat16 looked like a leak in some models: the check itself is in float32."""
+    recipe = Recipe.model_validate(
+        {
+            "name": "x", "base_model": str(models["llama"]), "method": "qlora", "steps": 1,
+            "data": [{"corpus": "sample"}], "dtype": "bfloat16",
+        }
+    )  # fmt: skip
+    model: Any = load_base(str(models["llama"]), recipe)
+    seen: list[set[torch.dtype]] = []
+
+    def dtypes() -> set[torch.dtype]:
+        return {m.compute_dtype for m in model.modules() if hasattr(m, "compute_dtype")}
+
+    agrees = loss._agrees
+
+    def spy(*given: Any) -> bool:
+        seen.append(dtypes())
+        return agrees(*given)
+
+    monkeypatch.setattr(loss, "_agrees", spy)
+    assert dtypes() == {torch.bfloat16}
+    assert loss.choose(model, 700).isolated == "documents"
+    assert seen == [{torch.float32}]  # the fastest way agrees at once
+    assert dtypes() == {torch.bfloat16}
+
+
 def test_gradients_reach_no_other_document(models: dict[str, Path]) -> None:
     model = base(models["llama"])
     of = loss.choose(model, 700)

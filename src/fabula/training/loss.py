@@ -7,7 +7,8 @@ the gradients of the slice at once (the idea of Liger-Kernel, arXiv:2410.10989, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -248,7 +249,7 @@ def choose(model: nn.Module, vocabulary: int) -> LossOf:
     loss = LossOf(model)
     device = next(model.parameters()).device
     documents = [[(7 * i + 3 * n) % vocabulary for i in range(9 + n)] for n in range(3)]
-    with evaluating(model):
+    with evaluating(model), _computed_as_kept(loss.inner):
         alone = []
         for document in documents:
             ids = torch.tensor([document], device=device)
@@ -267,6 +268,22 @@ def choose(model: nn.Module, vocabulary: int) -> LossOf:
         f"Documents packed into one row would see each other in {type(loss.inner).__name__}, so "
         "this architecture cannot be trained here; use a Llama, Mistral or GPT-2 kind of model."
     )
+
+
+@contextmanager
+def _computed_as_kept(model: Any) -> Iterator[None]:
+    """4-bit layers compute in the dtype of the other weights, by which the self-check is strict."""
+    layers = [
+        m for m in model.modules() if isinstance(getattr(m, "compute_dtype", None), torch.dtype)
+    ]
+    before = [layer.compute_dtype for layer in layers]
+    for layer in layers:
+        layer.compute_dtype = model.dtype
+    try:
+        yield
+    finally:
+        for layer, kind in zip(layers, before, strict=True):
+            layer.compute_dtype = kind
 
 
 def _agrees(loss: LossOf, implementation: str, packed: Batch, expected: Tensor) -> bool:
