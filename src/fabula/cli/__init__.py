@@ -23,6 +23,7 @@ VERBS = {
     "read": "Read a brief out of a text, with evidence.",
     "prepare": "Turn stories into a tagged, split, deduplicated corpus.",
     "corpus": "Write the report and the card of a prepared corpus anew.",
+    "plan": "Say what training a model takes: memory, rate, hours, disk.",
     "train": "Train or fine-tune a model from a recipe.",
     "evaluate": "Score a model on held-out stories.",
     "models": "List the models that can write here.",

@@ -1,6 +1,10 @@
 """Planning: what a training run will take, told from a model's config alone, before it is begun."""
 
-from fabula.planning.machines import MACHINES, Machine, this_machine
-from fabula.planning.plan import Plan, plan_run
+from fabula.planning.configs import KNOWN, config_of, is_conv1d
+from fabula.planning.machines import MACHINES, Machine, machine_named, this_machine
+from fabula.planning.plan import Memory, Plan, plan_run, recommend
 
-__all__ = ["MACHINES", "Machine", "Plan", "plan_run", "this_machine"]
+__all__ = [
+    "KNOWN", "MACHINES", "Machine", "Memory", "Plan", "config_of", "is_conv1d", "machine_named",
+    "plan_run", "recommend", "this_machine",
+]  # fmt: skip

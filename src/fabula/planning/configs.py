@@ -66,3 +66,8 @@ def config_of(model: str) -> Any:
         return read_config(resolve(model))
     settings = dict(known)
     return AutoConfig.for_model(settings.pop("model_type"), **settings)
+
+
+def is_conv1d(model: str) -> bool:
+    """Whether its layers are GPT-2's, which 4 bits would have to turn round first."""
+    return bool(config_of(model).model_type == "gpt2")

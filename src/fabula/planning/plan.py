@@ -17,7 +17,8 @@ measured.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ import torch
 from fabula.errors import FabulaError
 from fabula.planning.configs import config_of
 from fabula.planning.machines import GIB, Machine
+from fabula.planning.measured import Measured, measure
 from fabula.planning.tracing import Traced, trace
 from fabula.training.loss import GPU_SCORES, SLICE
 from fabula.training.recipe import Recipe
@@ -41,6 +43,8 @@ CPU_LIBRARIES = 0.85 * GIB
 SHARE = {False: 0.33, True: 0.44}
 """Share of a machine's rate that a step reaches, without and with layers computed again: measured
 on one H200 in the shape of Llama-2-7B (LOG.md, section 3)."""
+IDLE = 4096
+"""Tokens at once below which a GPU waits for its launches more than it computes."""
 WRITING_PROMPTS = 270_000_000
 """Tokens of WritingPrompts' training stories, about."""
 
@@ -59,7 +63,11 @@ class Memory:
     @property
     def total(self) -> float:
         """All of them."""
-        return sum(asdict(self).values())
+        return float(sum(asdict(self).values()))
+
+    def as_data(self) -> dict[str, float]:
+        """Its parts and their sum."""
+        return {**asdict(self), "total": self.total}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ class Plan:
         """For JSON."""
         return {
             **asdict(self),
-            "memory": {**asdict(self.memory), "total": self.memory.total},
+            "memory": self.memory.as_data(),
             "fits": self.fits,
         }
 
@@ -167,7 +175,15 @@ def flop_per_token(traced: Traced, length: int, full: bool, again: bool) -> floa
     return products + attention + 6 * traced.adapters
 
 
-def plan_run(model: str, recipe: Recipe, machine: Machine, tokens: int = WRITING_PROMPTS) -> Plan:
+def plan_run(
+    model: str,
+    recipe: Recipe,
+    machine: Machine,
+    tokens: int = WRITING_PROMPTS,
+    *,
+    rows: int | None = None,
+    measured: bool = True,
+) -> Plan:
     """Plan a run.
 
     Args:
@@ -175,11 +191,15 @@ def plan_run(model: str, recipe: Recipe, machine: Machine, tokens: int = WRITING
         recipe: what would be run; its base model and micro-batch do not matter.
         machine: where.
         tokens: to be learnt from.
+        rows: of a micro-batch, with the recipe's gradient_checkpointing; the best if None.
+        measured: on a CPU, try a few steps of two layers; else its memory is what the tensors
+            take, and too little by what the allocator leaves between them.
 
     Raises:
         FabulaError: the model is not known, or its context is shorter than the recipe's rows.
     """
     config = config_of(model)
+    recipe = recipe.model_copy(update={"dtype": "bfloat16" if machine.bfloat16 else "float32"})
     frozen = recipe.method != "full" and machine.gpu
     dtype = torch.bfloat16 if machine.bfloat16 and frozen else torch.float32
     traced = trace(config, recipe, dtype, machine.bfloat16, machine.gpu)
@@ -190,36 +210,55 @@ def plan_run(model: str, recipe: Recipe, machine: Machine, tokens: int = WRITING
             "give a smaller --sequence-length."
         )
     room = RESERVE * machine.memory
-    chosen = (0, True)
-    for again in (False, True):
-        rows = _most_rows(recipe, traced, machine, again, room)
-        # Computing again costs a third: only where little fits without, on a GPU that would idle.
-        if rows and (not machine.gpu or rows * length >= 4096 or rows == recipe.batch_size):
-            chosen = (rows, again)
-            break
-        if rows > chosen[0]:
-            chosen = (rows, again)
-    rows, again = chosen
+    least = memory_of(recipe, traced, machine, 0, True).total
+    tries: dict[bool, Measured] = {}
+    if measured and not machine.gpu and least <= room:
+        few = (1, max(2, min(4, recipe.batch_size)))
+        wanted = (False, True) if rows is None else (recipe.gradient_checkpointing,)
+        for again in wanted:
+            tried = recipe.model_copy(update={"gradient_checkpointing": again})
+            tries[again] = measure(model, tried, few)
+            if tries[again].peak(traced.layers, recipe.batch_size) <= room:
+                break
+
+    def memory(rows: int, again: bool) -> Memory:
+        told = memory_of(recipe, traced, machine, rows, again)
+        if again not in tries:
+            return told
+        peak = tries[again].peak(traced.layers, rows)
+        other = told.total - told.activations - told.work
+        return replace(told, activations=max(0.0, peak - other), work=0.0)
+
+    def most(again: bool) -> int:
+        divisors = (n for n in range(1, recipe.batch_size + 1) if recipe.batch_size % n == 0)
+        return max((n for n in divisors if memory(n, again).total <= room), default=0)
+
+    if rows is not None:
+        chosen, again = rows, recipe.gradient_checkpointing
+    else:
+        chosen, again = most(False), False
+        # Computing again costs a third: only where so little fits that a GPU would idle.
+        idles = machine.gpu and chosen * length < IDLE
+        if chosen < recipe.batch_size and (not chosen or idles):
+            more = most(True)
+            chosen, again = (more, True) if more > chosen else (chosen, False)
     full = recipe.method == "full"
     learns = traced.parameters if full else traced.adapters
-    memory = memory_of(recipe, traced, machine, max(rows, 1), again)
+    needed = memory(max(chosen, 1), again)
     rate = SHARE[again] * machine.rate / flop_per_token(traced, length, full, again)
-    checkpoints = recipe.checkpoint.keep * (4 * learns + memory.optimiser)
+    if again in tries:
+        rate = max(chosen, 1) * length / tries[again].seconds(traced.layers, max(chosen, 1))
+    checkpoints = recipe.checkpoint.keep * (4 * learns + needed.optimiser)
     return Plan(
         model=model, method=recipe.method, machine=machine, parameters=traced.parameters,
-        learns=learns, sequence_length=length, micro_batch_size=rows,
-        batch_size=recipe.batch_size, gradient_checkpointing=again, memory=memory, rate=rate,
+        learns=learns, sequence_length=length, micro_batch_size=chosen,
+        batch_size=recipe.batch_size, gradient_checkpointing=again, memory=needed, rate=rate,
         hours=tokens / rate / 3600, tokens=tokens,
         disk=2 * traced.parameters + checkpoints + (2 if full else 4) * learns,
     )  # fmt: skip
 
 
-def _most_rows(recipe: Recipe, traced: Traced, machine: Machine, again: bool, room: float) -> int:
-    """The most rows that fit: a divisor of the batch, so that it stays what it is; 0: none."""
-    fitting = [
-        rows
-        for rows in range(1, recipe.batch_size + 1)
-        if recipe.batch_size % rows == 0
-        and memory_of(recipe, traced, machine, rows, again).total <= room
-    ]
-    return max(fitting, default=0)
+def recommend(plans: Sequence[Plan], hours: float) -> Plan | None:
+    """The largest model that fits and is done in time."""
+    able = [plan for plan in plans if plan.fits and plan.hours <= hours]
+    return max(able, key=lambda plan: plan.parameters, default=None)

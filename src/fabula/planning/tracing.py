@@ -62,7 +62,7 @@ class Traced:
 
 
 class _Flash(torch.autograd.Function):
-    """What a fused attention kernel saves: its inputs, its output, and a number a head and token."""
+    """What a fused attention kernel saves: inputs, output, and a number a head and token."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -132,19 +132,34 @@ def _layers_key(config: Any) -> str:
     return "n_layer" if hasattr(config, "n_layer") else "num_hidden_layers"
 
 
-def _build(config: Any, layers: int, recipe: Recipe, weights: torch.dtype, gpu: bool) -> nn.Module:
-    from transformers import AutoModelForCausalLM, AttentionInterface, AttentionMaskInterface
-
-    AttentionInterface.register(_ATTENTION, _attend)
-    AttentionMaskInterface.register(_ATTENTION, lambda *given, attention_mask=None, **more: None)
+def set_layers(config: Any, layers: int) -> Any:
+    """A copy of a config with another number of layers."""
     config = copy.deepcopy(config)
     setattr(config, _layers_key(config), layers)
     if isinstance(getattr(config, "layer_types", None), list):
         config.layer_types = config.layer_types[:layers]
+    return config
+
+
+def empty_model(config: Any, dtype: torch.dtype) -> nn.Module:
+    """A causal language model; on the device that is the default one."""
+    from transformers import AutoModelForCausalLM
+
+    auto: Any = AutoModelForCausalLM
+    model: nn.Module = auto.from_config(config, dtype=dtype)
+    return model
+
+
+def _build(config: Any, layers: int, recipe: Recipe, weights: torch.dtype, gpu: bool) -> nn.Module:
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(_ATTENTION, _attend)
+    AttentionMaskInterface.register(_ATTENTION, lambda *given, attention_mask=None, **more: None)
+    config = set_layers(config, layers)
     config._attn_implementation = _ATTENTION
     config.use_cache = False
     with torch.device("meta"):
-        model: nn.Module = AutoModelForCausalLM.from_config(config, dtype=weights)
+        model: Any = empty_model(config, weights)
         if recipe.method != "full":
             model = add_adapter(model, recipe)
     if recipe.method == "qlora":
@@ -157,7 +172,9 @@ def _build(config: Any, layers: int, recipe: Recipe, weights: torch.dtype, gpu: 
             for name, child in list(module.named_children()):
                 if type(child) is nn.Dropout:
                     setattr(module, name, _FusedDropout(child.p))
-    return model.train()
+    model.train()
+    built: nn.Module = model
+    return built
 
 
 def _saved(model: nn.Module, autocast: bool) -> int:
