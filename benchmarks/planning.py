@@ -29,6 +29,7 @@ LLAMA = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6,
          "vocab_size": 5120}  # fmt: skip
 GPT2 = {"n_embd": 256, "n_layer": 6, "n_head": 4, "n_positions": 2048, "vocab_size": 5120}
 # (architecture, its shape, method, rows of a micro-batch, tokens of a row, layers again)
+# With the last, layers are computed again.
 CASES: list[tuple[str, dict[str, Any], str, int, int, bool]] = [
     ("llama", LLAMA, "qlora", 8, 512, False),
     ("llama", LLAMA, "full", 16, 512, False),

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from fabula.planning import MACHINES, Machine, plan_run, recommend  # noqa: E402
+from fabula.planning import MACHINES, Machine, plan_run, recommend, this_machine  # noqa: E402
 from fabula.planning.configs import KNOWN, config_of, is_conv1d  # noqa: E402
 from fabula.planning.machines import GIB  # noqa: E402
 from fabula.planning.measured import Measured  # noqa: E402
@@ -153,9 +153,13 @@ def test_measured_memory_grows_with_layers_and_rows() -> None:
         return 700 + 20 * layers + 5 * rows + 3 * layers * rows
 
     found = {(n, r): (truth(n, r), truth(n, r)) for n in (1, 2) for r in (1, 4)}
-    measured = Measured((1, 4), found)
+    measured = Measured(found)
     assert measured.peak(12, 16) == pytest.approx(truth(12, 16))
     assert measured.seconds(12, 16) == pytest.approx(truth(12, 16))
+    whole = Measured({(12, r): (truth(12, r), 1.0) for r in (1, 4)})
+    assert whole.peak(12, 16) == pytest.approx(truth(12, 16))
+    whole.found[12, 16] = (5.0, 1.0)
+    assert whole.peak(12, 16) == 5.0
 
 
 @pytest.mark.parametrize(
@@ -199,3 +203,39 @@ def test_a_recipe_is_planned_as_it_is(tmp_path: Path) -> None:
     (plan,) = json.loads(done.stdout)["plans"]
     assert (plan["method"], plan["batch_size"], plan["sequence_length"]) == ("full", 6, 512)
     assert plan["learns"] == 124_439_808
+
+
+def test_memory_on_a_cpu_is_near_what_a_run_takes(tmp_path: Path) -> None:
+    """`benchmarks/planning.py` prints how near, for more architectures."""
+    import yaml
+
+    from fabula.engines.choose import embedded_folder
+    from fabula.planning.probe import random_base
+
+    if torch.cuda.is_available():
+        pytest.skip("for machines without a GPU")
+    from transformers import LlamaConfig
+
+    config = LlamaConfig(
+        hidden_size=256, intermediate_size=704, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, vocab_size=5120, tie_word_embeddings=False,
+    )  # fmt: skip
+    base: Any = random_base(config, recipe(method="full"), "cpu")
+    base.save_pretrained(tmp_path / "model")
+    for file in embedded_folder().glob("tokenizer*"):
+        (tmp_path / "model" / file.name).write_bytes(file.read_bytes())
+    machine = this_machine()
+    settings = recipe(
+        base_model=str(tmp_path / "model"), sequence_length=512, micro_batch_size=8, batch_size=8,
+        steps=4, evaluation={"max_documents": 0}, checkpoint={"every_minutes": None}, name="r",
+        dtype="bfloat16" if machine.bfloat16 else "float32",
+    )  # fmt: skip
+    plan = plan_run(str(tmp_path / "model"), settings, machine, rows=8)
+    file = tmp_path / "r.yaml"
+    file.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    command = [sys.executable, "-m", "fabula", "train", str(file), "--runs", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    lines = (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()
+    peak = max(json.loads(line).get("memory_mb", 0) for line in lines) * 1e6
+    assert plan.memory.total == pytest.approx(peak, rel=0.2)
+    assert plan.fits

@@ -1,14 +1,18 @@
-"""Memory and rate of a run on this CPU, measured on one layer and two, with two micro-batches."""
+"""Memory and rate of a run on this CPU, by a few steps that are really made."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fabula.errors import FabulaError
 from fabula.training.recipe import Recipe
+
+WHOLE = 16
+"""Models of so many layers are tried whole; of deeper ones, two layers and four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,23 +20,28 @@ class Measured:
     """Peak memory and seconds as they grow with layers and rows.
 
     Attributes:
-        rows: the rows it was measured with, fewer and more.
         found: (bytes at the peak, seconds a step), by (layers, rows).
     """
 
-    rows: tuple[int, int]
     found: dict[tuple[int, int], tuple[float, float]]
 
     def _at(self, layers: int, rows: int, which: int) -> float:
-        """Linear in layers, in rows, and in both together."""
-        few, many = self.rows
+        """As measured, or linear in layers, in rows, and in both together."""
+        if (layers, rows) in self.found:
+            return self.found[layers, rows][which]
+        depths, counts = (sorted({key[i] for key in self.found}) for i in (0, 1))
 
         def of(row: int) -> float:
-            one, two = self.found[1, row][which], self.found[2, row][which]
-            return one + (two - one) * (layers - 1)
+            few = self.found[depths[0], row][which]
+            if len(depths) == 1:
+                return few
+            slope = (self.found[depths[1], row][which] - few) / (depths[1] - depths[0])
+            return few + slope * (layers - depths[0])
 
-        slope = (of(many) - of(few)) / (many - few)
-        return of(few) + slope * (rows - few)
+        least, most = counts[0], counts[-1]
+        if least == most:
+            return of(least)
+        return of(least) + (of(most) - of(least)) / (most - least) * (rows - least)
 
     def peak(self, layers: int, rows: int) -> float:
         """Bytes at the peak."""
@@ -43,22 +52,28 @@ class Measured:
         return max(self._at(layers, rows, 1), 1e-6)
 
 
-def measure(model: str, recipe: Recipe, rows: tuple[int, int]) -> Measured:
-    """Run one step four times, each in a process of its own.
+def depths_of(layers: int) -> tuple[int, ...]:
+    """How many layers to try of a model that has so many."""
+    return (layers,) if layers <= WHOLE else (2, 4)
+
+
+def measure(model: str, recipe: Recipe, layers: int, rows: Sequence[int]) -> Measured:
+    """Run a few steps, each combination in a process of its own.
 
     Args:
         model: whose config is taken.
         recipe: what would be run, its dtype decided.
-        rows: of the two micro-batches.
+        layers: of the model.
+        rows: of the micro-batches.
 
     Raises:
         FabulaError: a step could not be run.
     """
     found: dict[tuple[int, int], tuple[float, float]] = {}
-    for layers in (1, 2):
+    for depth in depths_of(layers):
         for count in rows:
             asked = {
-                "model": model, "layers": layers, "rows": count,
+                "model": model, "layers": depth, "rows": count,
                 "recipe": recipe.model_dump(mode="json"),
             }  # fmt: skip
             done = subprocess.run(
@@ -69,5 +84,5 @@ def measure(model: str, recipe: Recipe, rows: tuple[int, int]) -> Measured:
                 last = (done.stderr.strip().splitlines() or ["no word"])[-1]
                 raise FabulaError(f"A step of {model} could not be tried here ({last[:200]}).")
             peak, seconds = json.loads(done.stdout.strip().splitlines()[-1])
-            found[layers, count] = (peak, seconds)
-    return Measured(rows, found)
+            found[depth, count] = (peak, seconds)
+    return Measured(found)

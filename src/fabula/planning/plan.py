@@ -213,11 +213,11 @@ def plan_run(
     least = memory_of(recipe, traced, machine, 0, True).total
     tries: dict[bool, Measured] = {}
     if measured and not machine.gpu and least <= room:
-        few = (1, max(2, min(4, recipe.batch_size)))
+        few = (1, max(2, min(4, recipe.batch_size))) if rows is None else (rows,)
         wanted = (False, True) if rows is None else (recipe.gradient_checkpointing,)
         for again in wanted:
             tried = recipe.model_copy(update={"gradient_checkpointing": again})
-            tries[again] = measure(model, tried, few)
+            tries[again] = measure(model, tried, traced.layers, few)
             if tries[again].peak(traced.layers, recipe.batch_size) <= room:
                 break
 
@@ -242,6 +242,12 @@ def plan_run(
         if chosen < recipe.batch_size and (not chosen or idles):
             more = most(True)
             chosen, again = (more, True) if more > chosen else (chosen, False)
+        while again in tries and chosen:  # what was reckoned from few rows is tried as it is
+            tried = recipe.model_copy(update={"gradient_checkpointing": again})
+            tries[again].found.update(measure(model, tried, traced.layers, (chosen,)).found)
+            if memory(chosen, again).total <= room:
+                break
+            chosen = most(again)
     full = recipe.method == "full"
     learns = traced.parameters if full else traced.adapters
     needed = memory(max(chosen, 1), again)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import random
 import resource
 import sys
 import time
@@ -26,7 +27,9 @@ from fabula.training.optimiser import build_optimiser
 from fabula.training.packing import Document, collate
 from fabula.training.recipe import Recipe
 
-STEPS = 3  # from the second on the optimiser has its states
+STORY = 420
+"""Tokens of a document: about those of the sample's stories."""
+STEPS = 6  # from the second on the optimiser has its states
 
 
 def random_base(config: Any, recipe: Recipe, device: str) -> nn.Module:
@@ -95,14 +98,21 @@ def steps(config: Any, recipe: Recipe, rows: int) -> float:
     if recipe.gradient_checkpointing:
         models.recompute_activations(model)
     optimiser = build_optimiser(model, recipe)
-    length = recipe.sequence_length // 2  # documents: two a row
+    tokens = rows * recipe.sequence_length
+    dice = random.Random(0)
     begin = 0.0
     for _ in range(STEPS):
         begin = time.perf_counter()
         documents = []
-        for number in range(2 * rows):
+        left = tokens
+        while left > 0:
+            # No two steps alike: that is what makes the allocator leave gaps.
+            length = min(left, recipe.sequence_length, int(dice.uniform(0.5, 1.5) * STORY))
             ids = torch.randint(3, vocabulary, (length,)).tolist()
-            documents.append(Document(str(number), 0, ids, ids))
+            documents.append(Document(str(left), 0, ids, ids))
+            left -= length
+        if len(documents) > 1 and len(documents[-1].ids) < STORY // 2:
+            documents.pop()
         batch = {k: v.to(device) for k, v in collate([documents], 0, 1.0).items()}
         with torch.autocast(
             torch.device(device).type, torch.bfloat16, enabled=models.uses_autocast(recipe)
