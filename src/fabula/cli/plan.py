@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fabula.errors import FabulaError, MissingExtra
+from fabula.cli.chatter import load_quietly
+from fabula.errors import FabulaError
 
 if TYPE_CHECKING:
     from fabula.planning import Machine, Plan
@@ -55,10 +56,9 @@ def command(
     """Say what fits, how fast it is, and what it costs."""
     if method is not None and method not in METHODS:
         raise FabulaError(f"--method {method}: say one of {', '.join(METHODS)}.")
-    try:
-        from fabula.planning import machine_named, plan_run, recommend, this_machine
-    except ModuleNotFoundError:
-        raise MissingExtra("Planning a run", "train") from None
+    load_quietly("Planning a run")
+    from fabula.planning import machine_named, plan_run, recommend, this_machine
+
     machine = this_machine() if gpu is None else machine_named(gpu)
     plans = []
     for model in models:
@@ -83,6 +83,7 @@ def _settings(
     batch: int | None,
 ) -> Recipe:
     from fabula.planning import is_conv1d
+    from fabula.story.files import validate
     from fabula.training.recipe import Recipe, load_recipe
 
     if file is not None:
@@ -96,7 +97,7 @@ def _settings(
     given = {"method": method, "sequence_length": length, "batch_size": batch}
     data |= {key: value for key, value in given.items() if value is not None}
     data["micro_batch_size"] = 1
-    return Recipe.model_validate(data)
+    return validate(Recipe, data, str(file or f"the plan of {model}"))
 
 
 def _show(machine: Machine, plans: list[Plan], best: Plan | None, hours: float) -> None:

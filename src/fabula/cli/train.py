@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fabula.errors import FabulaError, MissingExtra
+from fabula.cli.chatter import load_quietly
+from fabula.errors import FabulaError
 
 if TYPE_CHECKING:
     from fabula.story import Brief
@@ -44,7 +45,7 @@ def command(
         recipe, name=name, base_model=base, steps=steps, max_minutes=max_minutes, seed=seed
     )
     brief = _sample_brief(settings.sample_brief, str(recipe))
-    _quiet(threads)
+    load_quietly("Training", threads)
     from fabula.training.progress import Show
     from fabula.training.run import train
 
@@ -73,29 +74,6 @@ def command(
             f"fabula {again.replace(' --force', '')}\n"
         )
         raise typer.Exit(1)
-
-
-def _quiet(threads: int | None) -> None:
-    """Load the libraries, without their chatter."""
-    import logging
-    import os
-    import warnings
-
-    # Threads that wait for each other sleep instead of spinning: spinning is a little faster on an
-    # idle machine, and many times slower on one where anything else runs. Read when torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # bitsandbytes announces an optional kernel that it could not load, as a warning.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(transformers|peft|bitsandbytes|torch|accelerate)")
-    try:
-        import torch
-        from transformers.utils import logging as chatter
-    except ImportError:
-        raise MissingExtra("Training", "train") from None
-    chatter.set_verbosity_error()  # type: ignore[no-untyped-call]
-    chatter.disable_progress_bar()  # type: ignore[no-untyped-call]
-    if threads is not None:
-        torch.set_num_threads(threads)
 
 
 def _sample_brief(data: dict[str, Any] | None, where: str) -> Brief | None:
