@@ -6,8 +6,15 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+)
+
+from fabula.planning.random_base import random_base
 
 SHAPES: dict[str, Any] = {
     "llama-2-7b": LlamaConfig(
@@ -28,49 +35,13 @@ SHAPES: dict[str, Any] = {
 
 
 def random_model(shape: str, device: str, nf4: bool) -> Any:
-    """A causal language model in bfloat16 on `device`, its linear layers in NF4 if asked for.
-
-    Built layer by layer, so that a 7B model never lies in memory whole in 16 bits before it is
-    quantised.
-    """
+    """A causal language model in bfloat16 on `device`, its linear layers in NF4 if asked for."""
     config = copy.deepcopy(SHAPES[shape])  # choosing an attention writes into it
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    for name, module in list(model.named_modules()):
-        for child, layer in list(module.named_children()):
-            if type(layer) is nn.Linear and nf4 and "lm_head" not in f"{name}.{child}":
-                setattr(module, child, _quantised(layer, device))
-    for module in model.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            if parameter.is_meta:
-                made = torch.empty(parameter.shape, dtype=torch.bfloat16, device=device)
-                made.fill_(1.0) if "norm" in type(module).__name__.lower() else made.normal_(
-                    0, 0.02
-                )
-                setattr(module, name, nn.Parameter(made))
-    for name, module in list(model.named_modules()):
-        if "rotary" in type(module).__name__.lower():
-            parent = model.get_submodule(name.rpartition(".")[0])
-            setattr(parent, name.rpartition(".")[2], type(module)(config).to(device))
-    model.tie_weights()
-    for name, buffer in list(model.named_buffers()):
-        assert not buffer.is_meta, name
-    model.is_loaded_in_4bit = nf4  # what PEFT asks for
-    return model
-
-
-def _quantised(layer: nn.Linear, device: str) -> nn.Module:
-    import bitsandbytes as bnb
-
-    made = bnb.nn.Linear4bit(
-        layer.in_features, layer.out_features, bias=False, device="meta",
-        compute_dtype=torch.bfloat16, quant_type="nf4", compress_statistics=True,
+    four_bits = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
     )  # fmt: skip
-    weight = torch.empty(layer.weight.shape, dtype=torch.bfloat16, device=device).normal_(0, 0.02)
-    made.weight = bnb.nn.Params4bit(
-        weight, requires_grad=False, quant_type="nf4", compress_statistics=True, module=made
-    ).to(device)
-    return made
+    return random_base(config, torch.bfloat16, device, four_bits if nf4 else None)
 
 
 def matrix_parameters(shape: str) -> int:

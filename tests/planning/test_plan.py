@@ -211,7 +211,7 @@ def test_memory_on_a_cpu_is_near_what_a_run_takes(tmp_path: Path) -> None:
     import yaml
 
     from fabula.engines.choose import embedded_folder
-    from fabula.planning.probe import random_base
+    from fabula.planning.random_base import random_base
 
     if torch.cuda.is_available():
         pytest.skip("for machines without a GPU")
@@ -221,7 +221,7 @@ def test_memory_on_a_cpu_is_near_what_a_run_takes(tmp_path: Path) -> None:
         hidden_size=256, intermediate_size=704, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=2, vocab_size=5120, tie_word_embeddings=False,
     )  # fmt: skip
-    base: Any = random_base(config, recipe(method="full"), "cpu")
+    base: Any = random_base(config, torch.float32, "cpu")
     base.save_pretrained(tmp_path / "model")
     for file in embedded_folder().glob("tokenizer*"):
         (tmp_path / "model" / file.name).write_bytes(file.read_bytes())

@@ -107,7 +107,8 @@ def test_rankers_learn_from_tales_and_say_how_well_they_do() -> None:
     stories = load_annotated()[:80]
     tales = [tale()] * 10
     arrays: dict[str, np.ndarray] = {}
-    report = fit._fit_cast(stories, tales, vocabulary(), arrays)  # type: ignore[arg-type]
+    people = fit._people(stories, vocabulary())
+    report = fit._fit_cast(people, stories, tales, vocabulary(), arrays)  # type: ignore[arg-type]
     assert set(arrays) == {"named_w", "named_b", "described_w", "described_b"}
     assert arrays["described_w"].shape == store.weights()["described_w"].shape
     assert report["names"] > 0.7

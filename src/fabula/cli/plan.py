@@ -42,8 +42,9 @@ def command(
         int | None, typer.Option(min=1, help="Rows of an optimiser step.")
     ] = None,
     tokens: Annotated[
-        int, typer.Option(min=1, help="Tokens to learn from (WritingPrompts has about so many).")
-    ] = 270_000_000,
+        int | None,
+        typer.Option(min=1, help="Tokens to learn from (else 270 million, as in WritingPrompts)."),
+    ] = None,
     hours: Annotated[
         float, typer.Option(min=0.01, help="Recommend what is done within so many hours.")
     ] = 24.0,
@@ -57,9 +58,16 @@ def command(
     if method is not None and method not in METHODS:
         raise FabulaError(f"--method {method}: say one of {', '.join(METHODS)}.")
     load_quietly("Planning a run")
-    from fabula.planning import machine_named, plan_run, recommend, this_machine
+    from fabula.planning import (
+        WRITING_PROMPTS,
+        machine_named,
+        plan_run,
+        recommend,
+        this_machine,
+    )
 
     machine = this_machine() if gpu is None else machine_named(gpu)
+    tokens = tokens or WRITING_PROMPTS
     plans = []
     for model in models:
         settings = _settings(recipe, model, method, sequence_length, batch_size)

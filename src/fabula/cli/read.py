@@ -200,14 +200,17 @@ def _show_score(rows: list[Row], split: str) -> None:
 def _fit(texts: list[Path], tales: Path | None, into: Path | None, as_json: bool) -> None:
     from importlib.resources import as_file, files
 
-    from fabula.corpus.fairytale import read_tales
     from fabula.reading.fit import fit
 
     def say(step: str) -> None:
         sys.stderr.write(f"fitting {step}\n")
 
     source = [text for path in texts for text in _stories(path)] if texts else None
-    told = read_tales(tales) if tales else None
+    told = None
+    if tales is not None:
+        from fabula.corpus.fairytale import read_tales
+
+        told = read_tales(tales)
     with as_file(files("fabula.data") / "reading") as own:
         report = fit(into or Path(own), source, told, say)
     if as_json:

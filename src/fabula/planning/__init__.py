@@ -2,9 +2,9 @@
 
 from fabula.planning.configs import KNOWN, config_of, is_conv1d
 from fabula.planning.machines import MACHINES, Machine, machine_named, this_machine
-from fabula.planning.plan import Memory, Plan, plan_run, recommend
+from fabula.planning.plan import WRITING_PROMPTS, Memory, Plan, plan_run, recommend
 
 __all__ = [
-    "KNOWN", "MACHINES", "Machine", "Memory", "Plan", "config_of", "is_conv1d", "machine_named",
-    "plan_run", "recommend", "this_machine",
+    "KNOWN", "MACHINES", "WRITING_PROMPTS", "Machine", "Memory", "Plan", "config_of",
+    "is_conv1d", "machine_named", "plan_run", "recommend", "this_machine",
 ]  # fmt: skip

@@ -105,7 +105,7 @@ def available_memory() -> float:
 
 def _measure(device: str, kind: torch.dtype, size: int) -> float:
     """FLOP/s of square products, the best of a few."""
-    one = torch.ones(size, size, dtype=kind, device=device)
+    one = torch.randn(size, size, device=device).to(kind)  # zeros and ones take less power
     best = float("inf")
     for _ in range(5):
         begin = time.perf_counter()

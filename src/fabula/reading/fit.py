@@ -22,7 +22,7 @@ import numpy.typing as npt
 from fabula.reading import entities, lists, match, places, store, things, traits
 from fabula.reading.cast import choose_cast
 from fabula.reading.features import Tables
-from fabula.reading.fitlabels import Planned, choose_terms, fit_labels
+from fabula.reading.fitlabels import Planned, choose_terms, fit_labels, sparse
 from fabula.reading.phrases import name_parts
 from fabula.reading.pov import FIRST, decide
 from fabula.reading.ranker import chances, fit_ranker
@@ -57,6 +57,7 @@ def fit(
     Returns:
         Cross-validated figures on the train split.
     """
+    sparse()  # a minute's work comes before it is needed
     stories = load_annotated()
     if texts is None:
         kept, lexicon = store.weights(), store.lexicon()
@@ -91,13 +92,14 @@ def fit(
     arrays |= {"moods": moods.astype(np.float16), "rarity": rarity}
     batch = scan([s.text for s in stories], vocabulary)
     say("names")
-    report = _fit_names(stories, vocabulary, arrays)
+    people = _people(stories, vocabulary)
+    report = _fit_lead(people, len(stories), arrays)
     if tales is None:
         shipped = store.weights()
         arrays |= {k: shipped[k] for k in ("named_w", "named_b", "described_w", "described_b")}
     else:
         say("characters")
-        report |= _fit_cast(stories, tales, vocabulary, arrays)
+        report |= _fit_cast(people, stories, tales, vocabulary, arrays)
     say("places")
     report |= _fit_places(stories, batch, arrays)
     say("traits")
@@ -293,20 +295,18 @@ def _people(stories: Sequence[LabelledStory], vocabulary: Vocabulary) -> _Exampl
     return examples
 
 
-def _fit_names(
-    stories: Sequence[LabelledStory], vocabulary: Vocabulary, arrays: Arrays
-) -> dict[str, float]:
-    """Who is the protagonist."""
-    examples = _people(stories, vocabulary)
+def _fit_lead(examples: _Examples, stories: int, arrays: Arrays) -> dict[str, float]:
+    """Who is the protagonist; of so many stories, whose variants follow them."""
     arrays |= fit_ranker("lead", examples.rows, examples.lead)
     texts = len(examples.first_person)
     blocks, right = (_by_text(x, examples.found.doc, texts) for x in (examples.rows, examples.lead))
-    chosen = _held_out("lead", blocks, right, len(stories))
+    chosen = _held_out("lead", blocks, right, stories)
     hits = [bool(g[c.argmax()]) for c, g in zip(chosen, right, strict=False) if len(c)]
-    return {"protagonist": sum(hits) / len(stories)}
+    return {"protagonist": sum(hits) / stories}
 
 
 def _fit_cast(
+    ours: _Examples,
     stories: Sequence[LabelledStory],
     tales: Sequence[Tale],
     vocabulary: Vocabulary,
@@ -318,7 +318,7 @@ def _fit_cast(
         F1 of the stories' names, and of the tales the share of questions that ask who which are
         answered by those read, and of those read the share that somebody speaks of.
     """
-    ours, theirs = _people(stories, vocabulary), _Examples.of([t.text for t in tales], vocabulary)
+    theirs = _Examples.of([t.text for t in tales], vocabulary)
     theirs.member[:] = characters(theirs.found, tales)
     fold = np.random.default_rng(0).permutation(len(stories)) % FOLDS
     doc = ours.found.doc
@@ -334,8 +334,7 @@ def _fit_cast(
             for entity, text in zip(cast.entity.tolist(), cast.doc.tolist(), strict=True):
                 if text < len(folds) and folds[text] == k:
                     names[examples is ours][text].append(examples.found.name(entity))
-    every = np.ones(len(ours.found), bool), np.ones(len(theirs.found), bool)
-    arrays |= _fit_members(ours, every[0], theirs, every[1])
+    arrays |= _fit_members(ours, mine >= 0, theirs, theirs.found.doc >= 0)
     read, told = names[True], names[False]
     gold = [[c.name for c in s.characters] for s in stories]
     hits = sum(_is_any([n], g) for r, g in zip(read, gold, strict=True) for n in r)

@@ -63,19 +63,15 @@ def outline_features(
 
 
 class Design:
-    """The examples of one label as a matrix, in the space they span.
-
-    Raises:
-        MissingExtra: scipy is not installed.
-    """
+    """The examples of one label as a matrix, in the space they span; `said` are its terms."""
 
     def __init__(
         self, parts: Sequence[Features], recipe: Recipe, terms: int, mean: Floats, scale: Floats
     ) -> None:
         dense = np.concatenate([dense_part(f, recipe, mean, scale) for f in parts])
-        said = term_rows(parts, recipe, terms)
+        self.said = term_rows(parts, recipe, terms)
         self.splits = dense.shape[1] + terms * np.arange(len(recipe.terms))
-        self.full = _sparse().hstack([_sparse().csr_matrix(dense), said]).tocsr()
+        self.full = sparse().hstack([sparse().csr_matrix(dense), self.said]).tocsr()
         values, vectors = np.linalg.eigh((self.full @ self.full.T).toarray())
         keep = values > 1e-6 * values.max()
         # Rows in the space spanned by the examples: an L2 penalty means the same there.
@@ -87,24 +83,29 @@ class Design:
         return np.split(self.full.T @ (self._turn @ w), self.splits, axis=0), b
 
 
-def _sparse() -> Any:
+def sparse() -> Any:
+    """scipy's sparse matrices.
+
+    Raises:
+        MissingExtra: scipy is not installed.
+    """
     try:
-        from scipy import sparse
+        from scipy import sparse as found
     except ImportError:
         raise MissingExtra("Fitting the reading", "eval") from None
-    return sparse
+    return found
 
 
 def term_rows(parts: Sequence[Features], recipe: Recipe, terms: int) -> Any:
     """A recipe's blocks of terms side by side, a scipy.sparse matrix of [examples, columns]."""
     blocks = [
-        _sparse().vstack(
-            [_sparse().csr_matrix((weight * f.values[BLOCKS.index(block)], f.terms, f.edges),
+        sparse().vstack(
+            [sparse().csr_matrix((weight * f.values[BLOCKS.index(block)], f.terms, f.edges),
                                   shape=(len(f), terms)) for f in parts]
         )
         for block, weight in recipe.terms.items()
     ]  # fmt: skip
-    return _sparse().hstack(blocks).tocsr()
+    return sparse().hstack(blocks).tocsr()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +240,7 @@ def fit_labels(
         start, level = np.zeros((columns, len(classes))), np.zeros(len(classes))
         if planned is not None:
             start, level = planned.fit(label, recipe, len(tables.rarity))
-        offset = term_rows(parts, recipe, len(tables.rarity)) @ start + level
+        offset = design.said @ start + level
         scores = held_out_scores(design, labels, len(classes), recipe, 0, offset)
         factor = temperature(scores, labels)
         held_out[label], gold[label] = scores * factor, labels

@@ -51,10 +51,6 @@ class Tale:
         places = [a for _, about, answers in questions if "setting" in about for a in answers]
         return cls("\n\n".join(sections), tuple(asked), content(said), tuple(places))
 
-    def answers(self, forms: Sequence[str]) -> bool:
-        """Whether someone so called is the answer to a question that asks who."""
-        return any(same_name(f, a) for f in forms for answers in self.asked for a in answers)
-
     def speaks_of(self, name: str) -> bool:
         """Whether a question or answer has all meaning words of a name."""
         words = content(name)
@@ -74,7 +70,7 @@ def characters(entities: Entities, tales: Sequence[Tale]) -> npt.NDArray[np.int6
     result = np.zeros(len(entities), dtype=np.int64)
     for number, doc in enumerate(entities.doc.tolist()):
         tale, forms = tales[doc], list(entities.forms(number))
-        result[number] = tale.answers(forms) or (
+        result[number] = tale.answered(forms) > 0 or (
             counts[number] >= OFTEN and any(tale.speaks_of(form) for form in forms)
         )
     return result

@@ -340,14 +340,14 @@ class _Conductor(TrainerCallback):
             "dropped": counts.dropped,
             "tokens_per_second": round((counts.tokens - tokens) / max(now - then, 1e-9), 1),
             "seconds": round(trainer.seconds, 2),
-            "memory_mb": round(_memory() / 1e6, 1),
+            "memory_mb": round(peak_memory() / 1e6, 1),
         }
         self.mark, self.losses = (now, counts.tokens), []
         trainer.report(line)
         trainer.log({k: float(v) for k, v in line.items() if k != "step"})
 
 
-def _memory() -> int:
+def peak_memory() -> int:
     """Peak memory of this process in bytes: the GPU's where there is one."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
