@@ -90,7 +90,7 @@ def ours(shape: str, device: str, rows: int, again: bool, steps: int) -> dict[st
         StoryTrainer(
             model=adapted, recipe=recipe, loss_of=loss_of, stream=stream, held_out=None,
             folder=Path(folder), counts=checkpoint.State(), resume_from=None, autocast=True,
-            report=note, asked_to_stop=lambda: False,
+            report=note, note=print, asked_to_stop=lambda: False,
         ).train()  # fmt: skip
     (begin, before, _), (end, after, _) = moments[WARM - 1], moments[-1]
     lengths = [len(d) for d in deck.documents(tokenizer, 0, 0)]

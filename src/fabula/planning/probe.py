@@ -19,11 +19,10 @@ import torch
 
 from fabula.planning.random_base import random_base
 from fabula.planning.tracing import set_layers
-from fabula.training import loss, models
+from fabula.training import loss, memory, models
 from fabula.training.optimiser import build_optimiser
 from fabula.training.packing import Document, collate
 from fabula.training.recipe import Recipe
-from fabula.training.trainer import peak_memory
 
 STORY = 420
 """Tokens of a document: about those of the sample's stories."""
@@ -79,7 +78,7 @@ def main() -> None:
     recipe = Recipe.model_validate(asked["recipe"])
     config = set_layers(config_of(asked["model"]), asked["layers"])
     seconds = steps(config, recipe, asked["rows"])
-    sys.stdout.write(json.dumps([peak_memory(), seconds]) + "\n")
+    sys.stdout.write(json.dumps([memory.peak(), seconds]) + "\n")
 
 
 if __name__ == "__main__":

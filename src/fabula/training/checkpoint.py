@@ -1,6 +1,7 @@
-"""Checkpoints: what learns, the optimiser, the random state and the cursor, under checksums.
+"""Checkpoints: what learns, the optimiser, the counts and the cursor, under checksums.
 
-No pickle: tensors are safetensors, the rest is JSON. A checkpoint is a folder `step-N`, written
+There is no random state: whatever is random follows from the seed and the place in the data. No
+pickle: tensors are safetensors, the rest is JSON. A checkpoint is a folder `step-N`, written
 under another name and renamed when it is whole; `manifest.json` holds the sha256 of each file.
 """
 
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 
 from fabula.errors import FabulaError
+from fabula.training import parallel
 from fabula.training.optimiser import pack_state, unpack_state
 from fabula.training.packing import Cursor
 
@@ -37,6 +39,9 @@ class State:
         seconds: time spent training, over all sittings.
         tokens: tokens seen, without padding; learnt: those whose loss counts; padding: the rest.
         documents: documents seen; dropped: documents met that were too long.
+        divide: parts in which each micro-batch is computed, since memory ran out.
+        recent: losses of the last steps, for telling when a run diverges; lowest: the lowest mean
+            of as many.
     """
 
     step: int = 0
@@ -48,6 +53,9 @@ class State:
     padding: int = 0
     documents: int = 0
     dropped: int = 0
+    divide: int = 1
+    recent: list[float] = field(default_factory=list)
+    lowest: float | None = None
 
 
 def learnt_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -68,24 +76,26 @@ def _sync(path: Path) -> None:
 def save(folder: Path, keep: int, model: nn.Module, optimiser: Any, state: State) -> Path:
     """Write `folder/step-N` and delete all but the newest `keep`.
 
+    All processes of a run have to come here: parted tensors are put together, and the first writes.
+
     Raises:
         FabulaError: it cannot be written (disk full); older checkpoints stay.
     """
     from safetensors.torch import save_file
 
     target = folder / f"step-{state.step:07d}"
+    weights = {n: parallel.whole(p.detach()) for n, p in learnt_tensors(model).items()}
+    tensors, plain = pack_state(optimiser)
+    tensors = {n: parallel.whole(t) for n, t in tensors.items()}
+    if not parallel.world().first:
+        parallel.wait()
+        return target
     draft = folder / f".draft-{state.step:07d}"
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        weights = {n: p.detach().contiguous() for n, p in learnt_tensors(model).items()}
-        save_file(weights, draft / "weights.safetensors")
-        tensors, plain = pack_state(optimiser)
-        save_file(tensors, draft / "optimiser.safetensors")
-        random_state = {"cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            random_state["cuda"] = torch.cuda.get_rng_state()
-        save_file(random_state, draft / "random.safetensors")
+        for name, named in (("weights", weights), ("optimiser", tensors)):
+            save_file({n: t.contiguous() for n, t in named.items()}, draft / f"{name}.safetensors")
         (draft / "state.json").write_text(
             json.dumps({"state": asdict(state), "optimiser": plain}, indent=1), encoding="utf-8"
         )
@@ -109,6 +119,7 @@ def save(folder: Path, keep: int, model: nn.Module, optimiser: Any, state: State
         raise
     for old in found(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
+    parallel.wait()
     return target
 
 
@@ -163,18 +174,14 @@ def load_weights(path: Path, model: nn.Module) -> None:
         raise FabulaError(f"The checkpoint {path} belongs to another model; start a new run.")
     with torch.no_grad():
         for name, parameter in here.items():
-            parameter.copy_(stored[name])
+            parameter.copy_(parallel.parted_like(stored[name], parameter))
 
 
 def load_rest(path: Path, optimiser: Any) -> None:
-    """Restore the optimiser and the random state."""
+    """Restore the optimiser."""
     from safetensors.torch import load_file
 
     plain = json.loads((path / "state.json").read_text("utf-8"))["optimiser"]
     # Copies, because what is loaded is a view of a file that will be deleted.
     tensors = {n: t.clone() for n, t in load_file(path / "optimiser.safetensors").items()}
     unpack_state(optimiser, tensors, plain)
-    random_state = load_file(path / "random.safetensors")
-    torch.set_rng_state(random_state["cpu"])
-    if "cuda" in random_state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random_state["cuda"])

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from fabula.errors import FabulaError
+from fabula.training import parallel
 from fabula.training.models import DTYPES, resolve
 from fabula.training.recipe import Recipe
 from fabula.training.tokenizer import TextTokenizer
@@ -25,12 +26,18 @@ def write_model(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, fold
         FabulaError: it cannot be written.
     """
     draft, final = folder / ".final", folder / "final"
+    state = parallel.whole_state(model)
+    if not parallel.world().first:
+        parallel.wait()
+        return final
     shutil.rmtree(draft, ignore_errors=True)
     inner: Any = model
     try:
         if recipe.method == "full":
             _make_whole(inner, recipe, tokenizer)
-        inner.save_pretrained(str(draft))
+        if state is not None and recipe.method == "full" and recipe.save_dtype != "auto":
+            state = {n: t.to(DTYPES[recipe.save_dtype]) for n, t in state.items()}
+        inner.save_pretrained(str(draft), **({} if state is None else {"state_dict": state}))
         tokenizer.hf.save_pretrained(str(draft))
         if recipe.method == "full" and inner.config.model_type == "llama":
             from fabula.engines.graph import write_graph
@@ -50,6 +57,7 @@ def write_model(recipe: Recipe, model: nn.Module, tokenizer: TextTokenizer, fold
                 "--resume."
             ) from None
         raise
+    parallel.wait()
     return final
 
 
@@ -67,7 +75,7 @@ def _write_names(recipe: Recipe, draft: Path) -> None:
 def _make_whole(model: Any, recipe: Recipe, tokenizer: TextTokenizer) -> None:
     from transformers import GenerationConfig
 
-    if recipe.save_dtype != "auto":
+    if recipe.save_dtype != "auto" and not parallel.is_sharded(model):
         model.to(DTYPES[recipe.save_dtype])
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=tokenizer.bos,

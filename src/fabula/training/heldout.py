@@ -15,10 +15,12 @@ from typing import Any
 import torch
 
 from fabula.errors import FabulaError
+from fabula.training import memory
 from fabula.training.documents import Encoder, encode_documents, render
 from fabula.training.loss import LossOf
 from fabula.training.models import evaluating
 from fabula.training.packing import Batch, Document, collate, pack
+from fabula.training.parallel import totals, world
 from fabula.training.recipe import Recipe
 from fabula.training.sources import Examples, open_split
 
@@ -117,21 +119,52 @@ class HeldOut:
 
     @torch.no_grad()
     def score(self, loss_of: LossOf, model: torch.nn.Module) -> Score:
-        """Score all documents, one batch at a time, without autocast."""
-        device = next(model.parameters()).device
+        """Score all documents, one batch at a time, without autocast.
+
+        Of several processes, each scores its share, and all know the score of all.
+
+        Raises:
+            FabulaError: memory does not hold one document.
+        """
+        here = world()
         nats = [0.0] * len(self.documents)
+        # All make as many passes, because those that part a model gather it together.
+        passes = -(-len(self._rows) // here.size)
         with evaluating(model):
-            for row in self._rows:
-                batch: Batch = collate([[self.documents[n] for n in row]], self.pad, 0.0)
-                moved = {k: v.to(device) for k, v in batch.items()}
-                losses = loss_of.each(moved).double().cpu()
-                # Losses come in reading order, document after document.
-                start = 0
-                for n in row:
-                    learnt = sum(label >= 0 for label in self.documents[n].labels)
-                    nats[n] = float(losses[start : start + learnt].sum())
-                    start += learnt
-        return self._summary(nats)
+            for number in range(here.rank, passes * here.size, here.size):
+                row = self._rows[min(number, len(self._rows) - 1)]
+                found = self._nats(loss_of, row, next(model.parameters()).device)
+                if number < len(self._rows):
+                    nats = [found.get(n, old) for n, old in enumerate(nats)]
+        return self._summary(totals(nats))
+
+    def _nats(self, loss_of: LossOf, row: list[int], device: torch.device) -> dict[int, float]:
+        """The loss of each document of a row; in halves where memory runs out."""
+        try:
+            batch: Batch = collate([[self.documents[n] for n in row]], self.pad, 0.0)
+            losses = loss_of.each({k: v.to(device) for k, v in batch.items()}).double().cpu()
+        except Exception as error:
+            if not memory.is_out_of_memory(error) or loss_of.sharded:
+                raise
+            told = str(error).strip().splitlines()[0][:120]
+            losses = None
+        if losses is None:
+            memory.free()
+            if len(row) == 1:
+                raise FabulaError(
+                    f"Memory ran out while the held-out document {self.documents[row[0]].id} of "
+                    f"{len(self.documents[row[0]]):,} tokens was scored ({told}); lower "
+                    "sequence_length."
+                )
+            middle = len(row) // 2
+            halves = (row[:middle], row[middle:])
+            return {n: v for half in halves for n, v in self._nats(loss_of, half, device).items()}
+        found, start = {}, 0  # losses come in reading order, document after document
+        for n in row:
+            learnt = sum(label >= 0 for label in self.documents[n].labels)
+            found[n] = float(losses[start : start + learnt].sum())
+            start += learnt
+        return found
 
     def _summary(self, nats: list[float]) -> Score:
         tokens = sum(label >= 0 for d in self.documents for label in d.labels)

@@ -158,6 +158,7 @@ class LossOf:
             own mask ("mask").
         teachers: models of the same tokens whose distributions are learnt as well.
         share: of them in what is learnt.
+        sharded: the model's weights are parted among processes.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -166,6 +167,7 @@ class LossOf:
         self.share = 0.0
         self.fused = type(self.inner.get_output_embeddings()) is nn.Linear
         self.isolated = "documents"
+        self.sharded = False
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
@@ -190,8 +192,21 @@ class LossOf:
         weight[number:] = 0
         return out.flatten(0, 1)[counts], target[counts], weight
 
+    def through_shards(self) -> None:
+        """Reach a parted model through methods of its own, before which FSDP2 gathers weights."""
+        from torch.distributed.fsdp import register_fsdp_forward_method
+
+        for name, method in (("fabula_sum", self._sum), ("fabula_each", self._each)):
+            setattr(self.inner, name, method)
+            register_fsdp_forward_method(self.inner, name)
+        self.sharded = True
+
     def __call__(self, batch: Batch) -> Tensor:
         """Weighted sum over the batch's tokens, nats."""
+        total: Tensor = self.inner.fabula_sum(batch) if self.sharded else self._sum(batch)
+        return total
+
+    def _sum(self, batch: Batch) -> Tensor:
         out, target, weight = self._scored(batch)
         if self.fused:
             head = self.inner.get_output_embeddings()
@@ -216,6 +231,10 @@ class LossOf:
     @torch.no_grad()
     def each(self, batch: Batch) -> Tensor:
         """Loss of each token that counts, in order, nats, shape [tokens]."""
+        found: Tensor = self.inner.fabula_each(batch) if self.sharded else self._each(batch)
+        return found
+
+    def _each(self, batch: Batch) -> Tensor:
         out, target, weight = self._scored(batch)
         head = self.inner.get_output_embeddings() if self.fused else nn.Identity()
         parts = [

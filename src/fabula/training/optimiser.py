@@ -13,6 +13,7 @@ from torch.optim import AdamW, Muon, Optimizer
 
 from fabula.errors import FabulaError, MissingExtra
 from fabula.training.loss import base_of
+from fabula.training.parallel import parted_like
 from fabula.training.recipe import Recipe, Schedule
 
 FLOOR = 0.02
@@ -151,15 +152,16 @@ def pack_state(optimiser: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for number, part in enumerate(_parts(optimiser)):
         for name, value in _flatten(str(number), part.state_dict()["state"]):
             if isinstance(value, Tensor):
-                tensors[name] = value.detach().contiguous()
+                tensors[name] = value.detach()
             else:
                 plain[name] = value
     return tensors, plain
 
 
 def unpack_state(optimiser: Any, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-    """Undo `pack_state`."""
+    """Undo `pack_state`; each process of several keeps its part of what is parted."""
     for number, part in enumerate(_parts(optimiser)):
+        learns = [p for group in part.param_groups for p in group["params"]]
         state: dict[int, dict[str, Any]] = {}
         for name, value in [*tensors.items(), *plain.items()]:
             which, parameter, *path, key = name.split(".")
@@ -168,6 +170,8 @@ def unpack_state(optimiser: Any, tensors: dict[str, Tensor], plain: dict[str, An
             place = state.setdefault(int(parameter), {})
             for step in path:
                 place = place.setdefault(step, {})
+            if isinstance(value, Tensor):
+                value = parted_like(value, learns[int(parameter)])
             place[key] = value
         part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
     inner = getattr(optimiser, "optimizer", optimiser)

@@ -17,6 +17,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -122,6 +123,47 @@ def collate(rows: list[list[Document]], pad: int, prompt_weight: float) -> Batch
             start = end
         positions[r, start:] = torch.arange(width - start)
     return {"input_ids": ids, "position_ids": positions, "targets": targets, "weights": weights}
+
+
+def divided(batch: Batch, parts: int) -> list[Batch]:
+    """A micro-batch of `collate` as up to `parts` smaller ones of whole documents, in order.
+
+    What they lose together is what it loses: documents do not see each other, and those without a
+    learnt token (padding among them) are left out.
+    """
+    positions, weights = batch["position_ids"], batch["weights"]
+    pieces: list[tuple[int, int, int]] = []  # (row, start, end)
+    for row in range(positions.shape[0]):
+        starts = torch.nonzero(positions[row] == 0).flatten().tolist()
+        for start, end in pairwise([*starts, positions.shape[1]]):
+            if bool((weights[row, start:end] != 0).any()):
+                pieces.append((row, start, end))
+    total = sum(end - start for _, start, end in pieces)
+    groups: list[list[tuple[int, int, int]]] = [[] for _ in range(parts)]
+    before = 0
+    for row, start, end in pieces:
+        middle = before + (end - start) / 2
+        groups[min(int(middle * parts / total), parts - 1)].append((row, start, end))
+        before += end - start
+    packed = positions.shape[0] == 1
+    found = []
+    for group in filter(None, groups):
+        rows = [group] if packed else [[piece] for piece in group]
+        widest = max(sum(end - start for _, start, end in row) for row in rows)
+        width = -(-widest // ALIGNMENT) * ALIGNMENT
+        part = {k: torch.zeros(len(rows), width, dtype=batch[k].dtype) for k in _TENSORS}
+        for place, row_of in enumerate(rows):
+            at = 0
+            for row, start, end in row_of:
+                for key in _TENSORS:
+                    part[key][place, at : at + end - start] = batch[key][row, start:end]
+                at += end - start
+            part["position_ids"][place, at:] = torch.arange(width - at)
+        found.append(part)
+    return found
+
+
+_TENSORS = ("input_ids", "position_ids", "targets", "weights")
 
 
 class Deck:

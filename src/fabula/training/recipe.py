@@ -307,6 +307,8 @@ class Recipe(Part):
         teacher: larger models to learn from besides the text; the method has to be full.
         preferences: learn which of two stories for one brief is the better one, instead of the
             stories of `data`; each row is one of the two, and a micro-batch has so many pairs.
+        parallel: how several processes (torchrun, accelerate launch) share the work: each has the
+            whole model (ddp), or a part of its weights (fsdp: FSDP2; those in 4 bits stay whole).
         workers: processes that vary and encode documents ahead of the training (0: none); the
             documents are the same with any number.
         loss_on_prompt: weight of the prompt's tokens in the loss; 0 learns the completion only.
@@ -337,6 +339,7 @@ class Recipe(Part):
     teacher: Teacher | None = None
     preferences: Preferences | None = None
     picks: Picks | None = None
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     loss_on_prompt: Share = 0.0
     evaluation: Evaluation = Evaluation()
@@ -429,7 +432,7 @@ class Recipe(Part):
     def resume_key(self) -> dict[str, Any]:
         """What a resumed run must have in common with its start."""
         free = {"epochs", "steps", "max_minutes", "evaluation", "checkpoint", "report_to"}
-        free |= {"log_every", "sample_brief", "workers"}
+        free |= {"log_every", "sample_brief", "workers", "parallel"}
         return self.model_dump(mode="json", exclude=free)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import nn
 
 from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
-from fabula.training import checkpoint, loss, models
+from fabula.training import checkpoint, loss, models, parallel
 from fabula.training.card import write_card
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
@@ -35,16 +34,24 @@ def train(
     Raises:
         FabulaError: anything that makes the run impossible, before time is spent.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise FabulaError(
-            "Several training processes (WORLD_SIZE is more than 1) are not supported yet; start "
-            "'fabula train' by itself, not through torchrun or accelerate."
-        )
+    parallel.check_launcher()
+    here = parallel.world()
+    if parallel.launched_sharded():
+        recipe = recipe.model_copy(update={"parallel": "fsdp"})
+    _check_shares(recipe, here.size)
+    parallel.join()
     folder = runs / recipe.name
-    if force and not resume and (folder / "recipe.yaml").is_file():
-        shutil.rmtree(folder)
-    recipe = _prepare_folder(folder, models.choose_dtype(recipe), resume)
-    fresh = not (folder / "recipe.yaml").exists()
+    if here.first:
+        if force and not resume and (folder / "recipe.yaml").is_file():
+            shutil.rmtree(folder)
+        recipe = _prepare_folder(folder, models.choose_dtype(recipe), resume)
+    else:
+        announce = Announce()
+    recipe = parallel.of_first(recipe)
+    fresh = here.first and not (folder / "recipe.yaml").exists()
+    if here.size > 1:
+        how = "the model parted among them (FSDP2)" if recipe.parallel == "fsdp" else "DDP"
+        announce.note(f"{here.size} processes, {how}.")
     try:
         return _train(recipe, folder, announce)
     except BaseException:
@@ -53,6 +60,41 @@ def train(
         if fresh and not kept and not checkpoint.found(folder / "checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _check_shares(recipe: Recipe, size: int) -> None:
+    """Refuse what several processes cannot do.
+
+    Raises:
+        FabulaError: the batch has no equal shares, or something needs whole weights.
+    """
+    if size == 1:
+        return
+    if recipe.accumulation % size:
+        raise FabulaError(
+            f"A batch of {recipe.batch_size} rows has {recipe.accumulation} micro-batches of "
+            f"{recipe.micro_batch_size}, which {size} processes cannot share equally; change "
+            "batch_size, micro_batch_size or the number of processes."
+        )
+    if recipe.preferences is not None and recipe.preferences.pairs is None:
+        raise FabulaError(
+            "Pairs of the model's own stories are drawn by one process; run it alone with "
+            "--steps 1, and give its pairs.jsonl as preferences.pairs."
+        )
+    if recipe.parallel != "fsdp":
+        return
+    without = {
+        "preferences": recipe.preferences is not None,
+        "picks": recipe.picks is not None,
+        "compile": recipe.compile,
+        f"optimiser.name: {recipe.optimiser.name}": recipe.optimiser.name != "adamw",
+    }
+    for what, asked in without.items():
+        if asked:
+            raise FabulaError(
+                f"A model that is parted among processes (parallel: fsdp) does not go with {what}: "
+                "each needs whole weights; set parallel: ddp, or change it."
+            )
 
 
 def _prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> Recipe:
@@ -104,6 +146,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     if recipe.evaluation.max_documents:
         held_out = HeldOut(recipe, tokenizer, tokenizer.pad)
     last, counts = checkpoint_of(folder, announce)
+    here = parallel.world()
     stream = Stream(deck, tokenizer, tokenizer.pad, recipe, counts.cursor)
 
     model = _model(recipe, source, tokenizer)
@@ -122,7 +165,11 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
         loss_of.inner.enable_input_require_grads()
     if recipe.compile:
         models.compile_layers(loss_of.inner)
-    write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
+    if here.size > 1 and recipe.parallel == "fsdp":
+        parallel.shard(loss_of.inner, recipe.dtype == "bfloat16")
+        loss_of.through_shards()
+    if here.first:
+        write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
     trainer, lines = sit(recipe, model, loss_of, stream, held_out, folder, counts, last, announce)
     finished = trainer.finished
     before, after = _first_score(lines), trainer.last_score
@@ -136,7 +183,8 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
         counts=counts,
         parameters=models.count(model),
     )
-    write_card(outcome, recipe, seen, deck, lines)
+    if here.first:
+        write_card(outcome, recipe, seen, deck, lines)
     return outcome
 
 
@@ -165,11 +213,12 @@ def _tokenizer(
     if recipe.init.tokenizer != "train":
         return open_tokenizer(models.resolve(recipe.init.tokenizer))
     place = folder / "tokenizer"
-    if not (place / "tokenizer.json").is_file():
+    if parallel.world().first and not (place / "tokenizer.json").is_file():
         announce.note(f"Training a tokenizer of {recipe.init.vocab_size} tokens.")
         draft = folder / ".tokenizer"
         train_tokenizer(_all_texts(deck), recipe.init.vocab_size, recipe.init.context, draft)
         draft.rename(place)
+    parallel.wait()
     return open_tokenizer(str(place))
 
 

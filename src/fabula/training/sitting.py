@@ -15,7 +15,7 @@ from torch.utils.data import IterableDataset
 
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import checkpoint, models
+from fabula.training import checkpoint, models, parallel
 from fabula.training.loss import LossOf
 from fabula.training.packing import Batch
 from fabula.training.plot import draw
@@ -72,11 +72,13 @@ class Log:
     """metrics.jsonl. Lines after the step from which a run resumes are of a sitting that was lost.
 
     Args:
-        step: the step from which this sitting goes on.
+        step: the step from which this sitting goes on; None only reads.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path, step: int | None) -> None:
         self.path = path
+        if step is None:
+            return
         kept = [line for line in self.lines() if line["step"] <= step] if step else []
         write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept))
 
@@ -129,11 +131,21 @@ def checkpoint_of(folder: Path, announce: Announce) -> tuple[Path | None, checkp
     Raises:
         FabulaError: there are checkpoints, and none is whole.
     """
-    last, notes = checkpoint.newest_whole(folder / "checkpoints")
+    here = parallel.world()
+    last: Path | None = None
+    notes: list[str] = []
+    if here.first:
+        last, notes = checkpoint.newest_whole(folder / "checkpoints")
     for note in notes:
         announce.note(note)
     if notes and last is None:
         raise FabulaError(f"No checkpoint in {folder} is whole; start the run anew.")
+    last = parallel.of_first(last)
+    if last is not None and not last.is_dir():
+        raise FabulaError(
+            f"Process {here.rank} does not see {last}; the folder of runs has to be on a disk that "
+            "all machines share."
+        )
     return last, checkpoint.read_state(last) if last is not None else checkpoint.State()
 
 
@@ -159,15 +171,18 @@ def sit(
     """
 
     def report(line: dict[str, Any]) -> None:
+        if not first:
+            return
         log.add(line)
         announce.metrics(line, trainer.progress)
 
+    first = parallel.world().first
     if last is not None:
         checkpoint.load_weights(last, model)
         announce.note(f"Going on from step {counts.step} ({last}).")
     else:
         announce.ready()
-    log = Log(folder / "metrics.jsonl", counts.step)
+    log = Log(folder / "metrics.jsonl", counts.step if first else None)
     with stop_signals() as asked:
         trainer = make(
             model=model,
@@ -180,10 +195,13 @@ def sit(
             resume_from=last,
             autocast=models.uses_autocast(recipe),
             report=report,
+            note=announce.note,
             asked_to_stop=lambda: bool(asked),
         )
         trainer.train()
     counts.seconds = trainer.seconds
+    parallel.wait()
     lines = log.lines()
-    draw(lines, folder / "loss.png", recipe.name)
+    if first:
+        draw(lines, folder / "loss.png", recipe.name)
     return trainer, lines

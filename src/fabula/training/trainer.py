@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -18,14 +20,26 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from fabula.errors import FabulaError
-from fabula.training import checkpoint
+from fabula.training import checkpoint, memory, parallel
 from fabula.training.loss import LossOf
 from fabula.training.optimiser import build_optimiser, rate_factor
-from fabula.training.packing import Batch, Load
+from fabula.training.packing import Batch, Load, divided
 from fabula.training.recipe import Recipe
 
 ENDLESS = 10**9
+DIVERGED_STEPS = 20
+"""Steps whose mean loss says whether a run diverges: twice the lowest such mean, and 1 more."""
+Step = list[tuple[int, Batch]]
+"""Micro-batches of an optimiser step, each with its number."""
 Report = Callable[[dict[str, Any]], None]
+
+
+class Shared(NamedTuple):
+    """What all processes know of a step: its loss, whether to stop, the first one's seconds."""
+
+    loss: float
+    stop: bool
+    seconds: float
 
 
 class Measure(Protocol):
@@ -49,6 +63,7 @@ class StoryTrainer(Trainer):
         counts: what earlier sittings counted.
         resume_from: the checkpoint whose weights `model` already has, or None.
         report: gets each line of metrics.
+        note: gets each sentence.
         asked_to_stop: asked after each step; True checkpoints and stops.
     """
 
@@ -64,6 +79,7 @@ class StoryTrainer(Trainer):
         resume_from: Path | None,
         autocast: bool,
         report: Report,
+        note: Callable[[str], None],
         asked_to_stop: Callable[[], bool],
     ) -> None:
         self.network = model
@@ -76,11 +92,20 @@ class StoryTrainer(Trainer):
         self.resume_from = resume_from
         self.autocast = autocast
         self.report = report
+        self.note = note
         self.asked_to_stop = asked_to_stop
         self.last_score: tuple[int, Any] | None = None
         self.started = time.monotonic()
+        self.world = parallel.world()
+        self.sharded = parallel.is_sharded(model)
+        if self.world.size > 1:
+            # accelerate would add gradients while a process may still run out of memory.
+            model._is_accelerate_prepared = True  # type: ignore[assignment]
+        self._shared = Shared(0.0, False, counts.seconds)
         self._loads: list[Load] = []
         self._padding = 0
+        self.gradient_norm = 0.0
+        self._ran_out: tuple[int, str] | None = None
         logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -88,7 +113,8 @@ class StoryTrainer(Trainer):
                 output_dir=str(folder / "trackers"),
                 max_steps=recipe.steps or ENDLESS,
                 per_device_train_batch_size=recipe.micro_batch_size,
-                gradient_accumulation_steps=recipe.accumulation,
+                # The steps of the library are ours whole: see `training_step`.
+                gradient_accumulation_steps=1,
                 max_grad_norm=recipe.optimiser.clip,
                 seed=recipe.seed,
                 report_to=list(recipe.report_to) or "none",
@@ -117,7 +143,11 @@ class StoryTrainer(Trainer):
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, over all sittings."""
+        """Seconds of training so far, over all sittings; of several processes, of the first one."""
+        return self._shared.seconds if self.world.size > 1 else self._seconds
+
+    @property
+    def _seconds(self) -> float:
         return self.counts.seconds + time.monotonic() - self.started
 
     @property
@@ -149,14 +179,145 @@ class StoryTrainer(Trainer):
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
-    ) -> tuple[list[Batch], torch.Tensor]:
-        """The micro-batches of one optimiser step and the sum of their weights."""
-        batches = [next(epoch_iterator) for _ in range(num_batches)]
+    ) -> tuple[list[Step], torch.Tensor]:
+        """One optimiser step: this process's micro-batches, by number, and the weight of all.
+
+        All processes read all micro-batches, and each computes every `size`-th of them.
+        """
+        batches = [next(epoch_iterator) for _ in range(self.recipe.accumulation)]
         self._loads = [b.pop("load") for b in batches]
         self._padding = sum(b["input_ids"].numel() for b in batches)
         weights, learnt = zip(*map(self.weigh, batches), strict=True)
         self._learnt = sum(learnt)
-        return batches, torch.stack(weights).sum().to(device, torch.float32)
+        mine = list(enumerate(batches))[self.world.rank :: self.world.size]
+        return [mine], torch.stack(weights).sum().to(device, torch.float32)
+
+    def training_step(  # type: ignore[override]  # a step is ours whole
+        self, model: nn.Module, inputs: Step, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Gradients of a whole optimiser step, whose micro-batches are computed one by one.
+
+        Where memory runs out, the step begins anew with each micro-batch in twice as many parts:
+        the same documents in the same order, and the same sum of their losses.
+
+        Raises:
+            FabulaError: a loss is not a number, or memory runs out with the smallest parts.
+        """
+        while True:
+            losses = self._accumulate(model, inputs, num_items_in_batch)
+            shared = parallel.totals(
+                [
+                    0.0 if losses is None else math.fsum(losses),
+                    float(losses is None),
+                    float(self.asked_to_stop()),
+                    self._seconds if self.world.first else 0.0,
+                ]
+            )
+            self._shared = Shared(shared[0], shared[2] > 0, shared[3])
+            if not shared[1]:
+                break
+            self._divide(model, inputs)
+        assert losses is not None
+        if not math.isfinite(shared[0]):
+            bad = [
+                n for loss, (n, _) in zip(losses, inputs, strict=True) if not math.isfinite(loss)
+            ]
+            names = parallel.gathered([name for n in bad for name in self._loads[n].ids])
+            raise FabulaError(
+                f"The loss of step {self.counts.step + 1} is {shared[0]} (documents "
+                f"{_few(names)}); the last checkpoint is whole: lower optimiser.learning_rate and "
+                "start a new run."
+            )
+        if not self.sharded:
+            parallel.add_gradients(self.network)
+        return torch.tensor(shared[0], device=self.args.device)
+
+    def _accumulate(
+        self, model: nn.Module, step: Step, weight: torch.Tensor | int | None
+    ) -> list[float] | None:
+        """The loss of each micro-batch, its gradients added; None if memory ran out."""
+        losses = []
+        compute = super().training_step
+        try:
+            for number, batch in step:
+                self._ran_out = (number, "")
+                # Dropout too is a function of the seed and the place, whatever came before.
+                torch.manual_seed(_seed(self.recipe.seed, self.counts.step, number))
+                parts = self._parts(batch, self.counts.divide)
+                losses.append(torch.stack([compute(model, part, weight) for part in parts]).sum())
+            self._ran_out = None
+            # Read once a step: a GPU would have to stop for each.
+            found: list[float] = torch.stack(losses).double().tolist()
+            return found
+        except Exception as error:
+            if not memory.is_out_of_memory(error) or self._ran_out is None:
+                raise
+            self._ran_out = (self._ran_out[0], str(error).strip().splitlines()[0][:120])
+            return None
+
+    def _parts(self, batch: Batch, divide: int) -> list[Batch]:
+        return [batch] if divide == 1 else self.parted(batch, divide)
+
+    def _divide(self, model: nn.Module, step: Step) -> None:
+        """Compute micro-batches in more parts from now on: twice as many, or as many as help.
+
+        Raises:
+            FabulaError: there are no smaller parts, or the processes cannot begin the step anew.
+        """
+        model.zero_grad()
+        memory.free()
+        divide, where = self.counts.divide * 2, f"Memory ran out in step {self.counts.step + 1}"
+        if self._ran_out is not None:  # in this process
+            number, told = self._ran_out
+            where += f" ({told})"
+            if self.sharded:
+                raise FabulaError(
+                    f"{where}, and processes that part a model cannot begin a step anew: lower "
+                    "micro_batch_size or set gradient_checkpointing: true, and start over."
+                )
+            batch, documents = dict(step)[number], len(self._loads[number].ids)
+            while self._widest(batch, divide) >= self._widest(batch, self.counts.divide):
+                if divide >= documents:
+                    raise FabulaError(
+                        f"{where} with the smallest parts that its micro-batch has "
+                        f"({self._widest(batch, divide):,} tokens at once); set "
+                        "gradient_checkpointing: true or lower sequence_length."
+                    )
+                divide *= 2
+        self.counts.divide = int(parallel.highest(divide))
+        self.note(
+            f"{where}; from now on each micro-batch is computed in {self.counts.divide} parts. The "
+            "batch and the order of the data stay as they are."
+        )
+
+    def _widest(self, batch: Batch, divide: int) -> int:
+        return max(int(part["input_ids"].numel()) for part in self._parts(batch, divide))
+
+    def parted(self, batch: Batch, parts: int) -> list[Batch]:
+        """A micro-batch in at most so many smaller ones, which together lose as much."""
+        return divided(batch, parts)
+
+    def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
+        """The norm of the gradients, which are clipped to the recipe's."""
+        return clip_gradients(self.network, self.recipe.optimiser.clip)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> float:
+        """The same as a number.
+
+        Raises:
+            FabulaError: it is none, though the loss is one.
+        """
+        self.gradient_norm = float(
+            clip_gradients(self.network, 0) if grad_norm is None else grad_norm
+        )
+        if not math.isfinite(self.gradient_norm):
+            names = [name for load in self._loads for name in load.ids]
+            raise FabulaError(
+                f"The gradient of step {self.counts.step + 1} is {self.gradient_norm} (documents "
+                f"{_few(names)}); the last checkpoint is whole: lower optimiser.learning_rate and "
+                "start a new run."
+            )
+        return self.gradient_norm
 
     def weigh(self, batch: Batch) -> tuple[torch.Tensor, int]:
         """What a micro-batch weighs in the loss (float64), and how many tokens are learnt."""
@@ -235,18 +396,28 @@ class StoryTrainer(Trainer):
         """Loss of the optimiser step that was just made.
 
         Raises:
-            FabulaError: it is not a number; names the documents.
+            FabulaError: the losses have left those of before; names the documents.
         """
-        loss = float(self._tr_loss)
+        loss, counts = self._shared.loss, self.counts
         self._tr_loss.zero_()
-        if not math.isfinite(loss):
-            names = [name for load in self._loads for name in load.ids]
-            shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-            raise FabulaError(
-                f"The loss of step {self.counts.step} is {loss} (documents {shown}); the last "
-                "checkpoint is whole: lower optimiser.learning_rate and start a new run."
-            )
+        counts.recent = [*counts.recent, loss][-DIVERGED_STEPS:]
+        if len(counts.recent) == DIVERGED_STEPS:
+            mean = math.fsum(counts.recent) / DIVERGED_STEPS
+            lowest = counts.lowest = mean if counts.lowest is None else min(counts.lowest, mean)
+            if mean > 2 * lowest + 1:
+                names = [name for load in self._loads for name in load.ids]
+                raise FabulaError(
+                    f"The loss diverges: {mean:.2f} over the {DIVERGED_STEPS} steps before step "
+                    f"{counts.step}, after {lowest:.2f} (its documents: {_few(names)}); lower "
+                    "optimiser.learning_rate or optimiser.clip and start a new run."
+                )
         return loss
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run ends after this step, in all processes alike."""
+        asked = self._shared.stop if self.world.size > 1 else self.asked_to_stop()
+        return self.finished or asked
 
     def evaluate_held_out(self) -> Any:
         """Score the held-out documents and report them, once a step."""
@@ -266,7 +437,7 @@ class StoryTrainer(Trainer):
 
     def save_checkpoint(self) -> Path:
         """Write a checkpoint of this moment."""
-        now = checkpoint.State(**{**vars(self.counts), "seconds": self.seconds})
+        now = replace(self.counts, seconds=self.seconds)
         return checkpoint.save(
             self.folder / "checkpoints",
             self.recipe.checkpoint.keep,
@@ -283,8 +454,7 @@ class _Conductor(TrainerCallback):
         self.trainer = trainer
         self.losses: list[float] = []
         self.mark = (time.monotonic(), 0)
-        self.saved_at = time.monotonic()
-        self.saved_step = -1
+        self.saved_at = trainer.seconds
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Go on where the checkpoint stopped."""
@@ -307,7 +477,7 @@ class _Conductor(TrainerCallback):
         trainer, recipe = self.trainer, self.trainer.recipe
         counts = trainer.counts
         self.losses.append(trainer.step_loss())
-        stopping = trainer.finished or trainer.asked_to_stop()
+        stopping = trainer.stopping
         if counts.step % recipe.log_every == 0 or stopping:
             self._report()
         every = recipe.evaluation.every
@@ -316,11 +486,11 @@ class _Conductor(TrainerCallback):
             self.mark = (time.monotonic(), counts.tokens)
         due = recipe.checkpoint.every is not None and counts.step % recipe.checkpoint.every == 0
         minutes = recipe.checkpoint.every_minutes
-        if minutes is not None and time.monotonic() - self.saved_at >= minutes * 60:
+        if minutes is not None and trainer.seconds - self.saved_at >= minutes * 60:
             due = True
         if due or stopping:
             trainer.save_checkpoint()
-            self.saved_at = time.monotonic()
+            self.saved_at = trainer.seconds
         if stopping:
             control.should_training_stop = True
 
@@ -332,29 +502,34 @@ class _Conductor(TrainerCallback):
             "step": counts.step,
             "loss": sum(self.losses) / len(self.losses),
             "learning_rate": self.rate,
+            "gradient_norm": round(trainer.gradient_norm, 4),
             "progress": round(trainer.progress, 6),
             "epoch": round(counts.epochs, 4),
             "tokens": counts.tokens,
             "loss_tokens": counts.learnt,
             "padding": counts.padding,
+            "divide": counts.divide,
             "dropped": counts.dropped,
             "tokens_per_second": round((counts.tokens - tokens) / max(now - then, 1e-9), 1),
             "seconds": round(trainer.seconds, 2),
-            "memory_mb": round(peak_memory() / 1e6, 1),
+            "memory_mb": round(memory.peak() / 1e6, 1),
         }
         self.mark, self.losses = (now, counts.tokens), []
         trainer.report(line)
         trainer.log({k: float(v) for k, v in line.items() if k != "step"})
 
 
-def peak_memory() -> int:
-    """Peak memory of this process in bytes: the GPU's where there is one."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    try:
-        import resource
-        import sys
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def clip_gradients(model: nn.Module, largest: float) -> torch.Tensor:
+    """Clip the gradients' norm to `largest` (0: not at all); return what it was."""
+    learns = [p for p in model.parameters() if p.grad is not None]
+    norm = nn.utils.clip_grad_norm_(learns, largest or math.inf)
+    return parallel.whole(norm)
+
+
+def _seed(seed: int, step: int, number: int) -> int:
+    digest = hashlib.sha256(f"{seed}/dropout/{step}/{number}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -13,7 +13,7 @@ from torch import nn
 from fabula.engines.digest import digest_file
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import models
+from fabula.training import models, parallel
 from fabula.training.handover import write_model
 from fabula.training.packing import Batch, check_ids
 from fabula.training.picks import branches
@@ -87,7 +87,8 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
         f"{places[1]:,} places held out, {models.count(model)[0] / 1e6:.2f} M parameters that "
         f"learn.{f' {left:,} places do not fit and are left out.' if left else ''}"
     )
-    write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
+    if parallel.world().first:
+        write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
     trainer, lines = sit(
         recipe=recipe,
         model=model,
@@ -115,7 +116,7 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
         counts=counts,
         parameters=models.count(model),
     )
-    if final is not None:
+    if final is not None and parallel.world().first:
         text = _card(recipe, outcome, learnt, places[0])
         write_atomic(folder / "CARD.md", text)
         write_atomic(final / "CARD.md", text)

@@ -120,6 +120,10 @@ class PickTrainer(StoryTrainer):
         places = torch.tensor(len(batch["picks"]), dtype=torch.float64)
         return places, int((batch["branch"] < len(batch["lengths"])).sum())
 
+    def parted(self, batch: Batch, parts: int) -> list[Batch]:
+        """A story with its candidates is computed as one."""
+        return [batch]
+
     def loss_sum(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Sum of the places' losses."""
         row = int(batch["row"])

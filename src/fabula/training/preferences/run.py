@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import models
+from fabula.training import models, parallel
 from fabula.training.documents import encode_documents
 from fabula.training.handover import write_model
 from fabula.training.packing import open_deck
@@ -95,7 +95,7 @@ def train_preferences(
         counts=counts,
         parameters=models.count(model),
     )
-    if final is not None:
+    if final is not None and parallel.world().first:
         text = _card(recipe, preferences, outcome, len(learnt))
         write_atomic(folder / "CARD.md", text)
         write_atomic(final / "CARD.md", text)

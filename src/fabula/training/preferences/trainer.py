@@ -149,6 +149,16 @@ class PreferenceTrainer(StoryTrainer, DPOTrainer):
         pairs = torch.tensor(_pairs(batch), dtype=torch.float64)
         return pairs, int(batch["completion_mask"].sum())
 
+    def parted(self, batch: Batch, parts: int) -> list[Batch]:
+        """Whole pairs, in order."""
+        count = _pairs(batch)
+        size = -(-count // parts)
+        numbers = [range(i, min(i + size, count)) for i in range(0, count, size)]
+        return [
+            {k: v[[*part, *(n + count for n in part)]] for k, v in batch.items()}
+            for part in numbers
+        ]
+
     def loss_sum(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Sum of the pairs' losses; trl notes its other figures in `_metrics`."""
         loss: torch.Tensor = DPOTrainer.compute_loss(  # type: ignore[no-untyped-call]
