@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import sys
+import time
 from typing import Any
 
 from fabula.errors import FabulaError
@@ -70,6 +71,9 @@ def main() -> None:
     try:
         _app(verb)()
     except FabulaError as error:
+        if os.environ.get("RANK", "0") != "0":
+            # Of several processes that refuse the same, the first says so, and then all are ended.
+            time.sleep(1)
         if "--json" in arguments:
             emit({"error": str(error)})
         sys.stderr.write(f"fabula: {error}\n")

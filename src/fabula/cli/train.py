@@ -3,7 +3,9 @@ one brief's story before and after."""
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +49,7 @@ def command(
     brief = _sample_brief(settings.sample_brief, str(recipe))
     load_quietly("Training", threads)
     from fabula.training.progress import Show
-    from fabula.training.run import train
+    from fabula.training.run import Announce, train
 
     told_before = told_after = None
 
@@ -56,8 +58,12 @@ def command(
         if brief is not None and settings.base_model is not None:
             told_before = _story(settings.base_model, brief, settings.seed)
 
-    with Show(settings, write_before) as show:
+    # Of several processes, the first speaks.
+    first = os.environ.get("RANK", "0") == "0"
+    with Show(settings, write_before) if first else nullcontext(Announce()) as show:
         outcome = train(settings, runs, resume, show, force)
+    if not first:
+        return
     if brief is not None and outcome.model is not None:
         told_after = _story(str(outcome.model), brief, settings.seed)
     if json_:

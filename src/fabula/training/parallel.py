@@ -230,6 +230,7 @@ def shard(inner: nn.Module, bfloat16: bool) -> None:
         assert isinstance(module, FSDPModule)
         # The loss is divided by the weight of all processes' tokens, so gradients are summed.
         module.set_gradient_divide_factor(1.0)
+        module.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
 def is_sharded(model: nn.Module) -> bool:
