@@ -127,6 +127,9 @@ class StoryTrainer(Trainer):
                 use_cpu=not torch.cuda.is_available(),
             )
             super().__init__(model=model, callbacks=[_Conductor(self)], **self.set_up(arguments))
+        if self.world.size > 1:
+            # trl gathers its notes from all processes, in which micro-batches may differ in size.
+            self.accelerator.gather_for_metrics = self.accelerator.gather = _own  # type: ignore[method-assign]
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         # Our loss is divided by the weight of the whole optimiser step, never by micro-batches,
@@ -529,6 +532,10 @@ def clip_gradients(model: nn.Module, largest: float) -> torch.Tensor:
 def _seed(seed: int, step: int, number: int) -> int:
     digest = hashlib.sha256(f"{seed}/dropout/{step}/{number}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
+
+
+def _own(values: Any, *others: Any, **more: Any) -> Any:
+    return values
 
 
 def _few(names: list[str]) -> str:
