@@ -49,7 +49,8 @@ def command(
     brief = _sample_brief(settings.sample_brief, str(recipe))
     load_quietly("Training", threads)
     from fabula.training.progress import Show
-    from fabula.training.run import Announce, train
+    from fabula.training.run import train
+    from fabula.training.sitting import Announce
 
     told_before = told_after = None
 

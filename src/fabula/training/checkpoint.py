@@ -40,8 +40,8 @@ class State:
         tokens: tokens seen, without padding; learnt: those whose loss counts; padding: the rest.
         documents: documents seen; dropped: documents met that were too long.
         divide: parts in which each micro-batch is computed, since memory ran out.
-        recent: losses of the last steps, for telling when a run diverges; lowest: the lowest mean
-            of as many.
+        recent, lowest: losses of the last steps, and the lowest mean of some, by which a run is
+            seen to diverge.
     """
 
     step: int = 0

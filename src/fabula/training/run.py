@@ -17,7 +17,7 @@ from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
 from fabula.training.packing import Deck, Look, Stream, look, open_deck
 from fabula.training.recipe import Recipe, dump_recipe
-from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
+from fabula.training.sitting import Announce, Log, Outcome, checkpoint_of, sit
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_tokenizer
 
 
@@ -57,6 +57,7 @@ def train(
     except BaseException:
         # A run refused before its first step leaves nothing behind but what took time to draw.
         kept = any(f.stat().st_size for f in folder.glob("pairs*.jsonl"))
+        kept = kept or any("loss" in line for line in Log(folder / "metrics.jsonl", None).lines())
         if fresh and not kept and not checkpoint.found(folder / "checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -28,7 +28,9 @@ from fabula.training.recipe import Recipe
 
 ENDLESS = 10**9
 DIVERGED_STEPS = 20
-"""Steps whose mean loss says whether a run diverges: twice the lowest such mean, and 1 more."""
+"""Steps whose mean loss says whether a run diverges: over twice the lowest that was, and 1."""
+LOWEST_STEPS = 5
+"""Steps whose mean is a loss that was."""
 Step = list[tuple[int, Batch]]
 """Micro-batches of an optimiser step, each with its number."""
 Report = Callable[[dict[str, Any]], None]
@@ -129,7 +131,7 @@ class StoryTrainer(Trainer):
             super().__init__(model=model, callbacks=[_Conductor(self)], **self.set_up(arguments))
         if self.world.size > 1:
             # trl gathers its notes from all processes, in which micro-batches may differ in size.
-            self.accelerator.gather_for_metrics = self.accelerator.gather = _own  # type: ignore[method-assign]
+            self.accelerator.gather_for_metrics = self.accelerator.gather = _own
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         # Our loss is divided by the weight of the whole optimiser step, never by micro-batches,
@@ -404,15 +406,17 @@ class StoryTrainer(Trainer):
         loss, counts = self._shared.loss, self.counts
         self._tr_loss.zero_()
         counts.recent = [*counts.recent, loss][-DIVERGED_STEPS:]
-        if len(counts.recent) == DIVERGED_STEPS:
-            mean = math.fsum(counts.recent) / DIVERGED_STEPS
-            lowest = counts.lowest = mean if counts.lowest is None else min(counts.lowest, mean)
-            if mean > 2 * lowest + 1:
+        if len(counts.recent) >= LOWEST_STEPS:
+            mean = math.fsum(counts.recent[-LOWEST_STEPS:]) / LOWEST_STEPS
+            counts.lowest = mean if counts.lowest is None else min(counts.lowest, mean)
+            mean = math.fsum(counts.recent) / len(counts.recent)
+            if len(counts.recent) == DIVERGED_STEPS and mean > 2 * counts.lowest + 1:
                 names = [name for load in self._loads for name in load.ids]
                 raise FabulaError(
-                    f"The loss diverges: {mean:.2f} over the {DIVERGED_STEPS} steps before step "
-                    f"{counts.step}, after {lowest:.2f} (its documents: {_few(names)}); lower "
-                    "optimiser.learning_rate or optimiser.clip and start a new run."
+                    f"The loss diverges: {mean:.2f} over the {DIVERGED_STEPS} steps up to step "
+                    f"{counts.step} (the last one's documents: {_few(names)}), after "
+                    f"{counts.lowest:.2f}; lower optimiser.learning_rate or optimiser.clip and "
+                    "start a new run."
                 )
         return loss
 
