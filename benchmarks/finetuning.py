@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from shapes import SHAPES, matrix_parameters, matrix_rate, random_model
+from shapes import SHAPES, matrix_parameters, random_model
 
 from fabula.training import checkpoint, loss, models
 from fabula.training.packing import Cursor, Deck, Stream
 from fabula.training.recipe import Recipe
 from fabula.training.sources import open_split
+from fabula.training.throughput import product_rate
 from fabula.training.tokenizer import open_tokenizer
 from fabula.training.trainer import StoryTrainer
 
@@ -179,7 +180,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     device = models.device()
-    ceiling = matrix_rate() if device != "cpu" else None
+    ceiling = product_rate(device, torch.bfloat16) / 1e12 if device != "cpu" else None
     name = torch.cuda.get_device_name() if device != "cpu" else "CPU"
     print(f"{name}, torch {torch.__version__}; bfloat16 products: {ceiling or 0:.0f} TFLOP/s")
     table = []

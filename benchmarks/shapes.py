@@ -56,17 +56,3 @@ def matrix_parameters(shape: str) -> int:
     if hasattr(config, "n_positions") and hasattr(model, "transformer"):
         looked_up += model.transformer.wpe.weight.numel()
     return total - looked_up
-
-
-def matrix_rate(size: int = 8192) -> float:
-    """TFLOP/s of a square bfloat16 product on random data, the ceiling of everything here."""
-    a, b = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    for _ in range(3):
-        a @ b
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    for _ in range(20):
-        a @ b
-    end.record()
-    torch.cuda.synchronize()
-    return 20 * 2 * size**3 / (start.elapsed_time(end) / 1e3) / 1e12

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 
 import torch
 
 from fabula.engines.hardware import memory_bytes
 from fabula.errors import FabulaError
+from fabula.training.throughput import product_rate
 
 GIB = 2**30
 
@@ -82,13 +82,13 @@ def this_machine() -> Machine:
         title = torch.cuda.get_device_name()
         bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
         kind = torch.bfloat16 if bfloat16 else torch.float32
-        return Machine("this", title, float(free), _measure("cuda", kind, 8192), bfloat16, True)
+        return Machine("this", title, float(free), product_rate("cuda", kind), bfloat16, True)
     from fabula.training.models import bfloat16_pays
 
     bfloat16 = bfloat16_pays()
     kind = torch.bfloat16 if bfloat16 else torch.float32
     title = f"this CPU, {torch.get_num_threads()} threads"
-    return Machine("this", title, available_memory(), _measure("cpu", kind, 1024), bfloat16, False)
+    return Machine("this", title, available_memory(), product_rate("cpu", kind), bfloat16, False)
 
 
 def available_memory() -> float:
@@ -101,16 +101,3 @@ def available_memory() -> float:
             if said.isdigit():
                 limits.append(float(said))
     return min(limits)
-
-
-def _measure(device: str, kind: torch.dtype, size: int) -> float:
-    """FLOP/s of square products, the best of a few."""
-    one = torch.randn(size, size, device=device).to(kind)  # zeros and ones take less power
-    best = float("inf")
-    for _ in range(5):
-        begin = time.perf_counter()
-        one @ one
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - begin)
-    return 2 * size**3 / best

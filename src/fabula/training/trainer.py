@@ -20,11 +20,12 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from fabula.errors import FabulaError
-from fabula.training import checkpoint, memory, parallel
-from fabula.training.loss import LossOf
+from fabula.training import checkpoint, memory, models, parallel
+from fabula.training.loss import LossOf, base_of
 from fabula.training.optimiser import build_optimiser, rate_factor
 from fabula.training.packing import Batch, Load, divided
 from fabula.training.recipe import Recipe
+from fabula.training.throughput import product_rate, seen_pairs, work_of
 
 ENDLESS = 10**9
 DIVERGED_STEPS = 20
@@ -103,6 +104,9 @@ class StoryTrainer(Trainer):
         if self.world.size > 1:
             # accelerate would add gradients while a process may still run out of memory.
             model._is_accelerate_prepared = True  # type: ignore[assignment]
+        self.work = work_of(model, base_of(model).config)
+        self._pairs = self.done = 0.0  # pairs of tokens in this step; FLOP so far
+        self.peak = product_rate(models.device(), torch.bfloat16 if autocast else torch.float32)
         self._shared = Shared(0.0, False, counts.seconds)
         self._loads: list[Load] = []
         self._padding = 0
@@ -192,6 +196,7 @@ class StoryTrainer(Trainer):
         batches = [next(epoch_iterator) for _ in range(self.recipe.accumulation)]
         self._loads = [b.pop("load") for b in batches]
         self._padding = sum(b["input_ids"].numel() for b in batches)
+        self._pairs = sum(map(seen_pairs, batches))
         weights, learnt = zip(*map(self.weigh, batches), strict=True)
         self._learnt = sum(learnt)
         mine = list(enumerate(batches))[self.world.rank :: self.world.size]
@@ -392,6 +397,7 @@ class StoryTrainer(Trainer):
         counts.epochs = self._loads[-1].epochs
         tokens = sum(load.tokens for load in self._loads)
         counts.tokens += tokens
+        self.done += self.work.of(tokens, self._pairs)
         counts.learnt += self._learnt
         counts.padding += self._padding - tokens
         counts.documents += sum(len(load.ids) for load in self._loads)
@@ -460,17 +466,21 @@ class _Conductor(TrainerCallback):
     def __init__(self, trainer: StoryTrainer) -> None:
         self.trainer = trainer
         self.losses: list[float] = []
-        self.mark = (time.monotonic(), 0)
+        self.mark = (time.monotonic(), 0, 0.0)
         self.saved_at = trainer.seconds
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Go on where the checkpoint stopped."""
         self.trainer.restore()
+        self.trainer.note(
+            f"Large products reach {self.trainer.peak / 1e12:.3g} TFLOP/s here, of which shares of "
+            "the peak are told."
+        )
         state.global_step = self.trainer.counts.step
         self.trainer.evaluate_held_out()
         # The run's clock measures training: a slow first evaluation must not eat its minutes.
         self.trainer.started = time.monotonic()
-        self.mark = (time.monotonic(), self.trainer.counts.tokens)
+        self._set_mark()
         if self.trainer.finished:
             control.should_training_stop = True
 
@@ -490,7 +500,7 @@ class _Conductor(TrainerCallback):
         every = recipe.evaluation.every
         if trainer.finished or (every is not None and counts.step % every == 0):
             trainer.evaluate_held_out()
-            self.mark = (time.monotonic(), counts.tokens)
+            self._set_mark()
         due = recipe.checkpoint.every is not None and counts.step % recipe.checkpoint.every == 0
         minutes = recipe.checkpoint.every_minutes
         if minutes is not None and trainer.seconds - self.saved_at >= minutes * 60:
@@ -501,10 +511,17 @@ class _Conductor(TrainerCallback):
         if stopping:
             control.should_training_stop = True
 
+    def _set_mark(self, now: float | None = None) -> None:
+        """Rates are measured from here."""
+        trainer = self.trainer
+        self.mark = (now or time.monotonic(), trainer.counts.tokens, trainer.done)
+
     def _report(self) -> None:
         trainer, counts = self.trainer, self.trainer.counts
         now = time.monotonic()
-        then, tokens = self.mark
+        then, tokens, done = self.mark
+        took = max(now - then, 1e-9)
+        rate = (trainer.done - done) / took
         line = {
             "step": counts.step,
             "loss": sum(self.losses) / len(self.losses),
@@ -517,11 +534,14 @@ class _Conductor(TrainerCallback):
             "padding": counts.padding,
             "divide": counts.divide,
             "dropped": counts.dropped,
-            "tokens_per_second": round((counts.tokens - tokens) / max(now - then, 1e-9), 1),
+            "tokens_per_second": round((counts.tokens - tokens) / took, 1),
+            "tflops": round(rate / 1e12, 4),
+            "share_of_peak": round(rate / (trainer.peak * trainer.world.size), 4),
             "seconds": round(trainer.seconds, 2),
             "memory_mb": round(memory.peak() / 1e6, 1),
         }
-        self.mark, self.losses = (now, counts.tokens), []
+        self.losses = []
+        self._set_mark(now)
         trainer.report(line)
         trainer.log({k: float(v) for k, v in line.items() if k != "step"})
 
