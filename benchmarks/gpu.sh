@@ -5,7 +5,7 @@
 #
 # QLoRA in the shapes of Llama-2-7B, Mistral-7B and GPT-2 beside TRL's defaults, with the share of
 # the card's rate and the memory that `fabula plan` says (train.py); what `fabula plan` recommends for
-# this card; writing and scoring at 7B (generation.py); and a short course of the embedded model.
+# this card; writing and scoring at 7B (generation.py); and a short QLoRA run of the embedded model.
 # About ten minutes on an H200. What one step prints is in FOLDER; one that fails stops no other.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -33,6 +33,6 @@ fi
 step train 420 "$python" benchmarks/train.py --json "$out/train.json"
 step generation 120 "$python" benchmarks/generation.py
 step plan 60 "$python" -m fabula plan gpt2 gpt2-xl llama-2-7b mistral-7b llama-2-13b Qwen3-8B
-step embedded 180 "$python" -m fabula train recipes/embedded-base.yaml --runs "$out/runs" --force \
-    --max-minutes 1
+step embedded 180 "$python" -m fabula train recipes/embedded-qlora.yaml --runs "$out/runs" --force \
+    --steps 20
 exit "$failed"

@@ -2,7 +2,7 @@
 
     python benchmarks/planning.py [--cases 6]
 
-Tiny models of the real architectures, with random weights, are trained for three steps by
+Tiny models of the real architectures, with random weights, are trained for twelve steps by
 `fabula train`, each in a process of its own; its peak of memory (on a CPU the resident set, on a
 GPU what PyTorch allocated) and its rate stand beside the plan's.
 """
@@ -68,7 +68,7 @@ def main() -> None:
             folder = Path(scratch, "model")
             make(folder, kind, shape)
             data = {
-                "name": "r", "base_model": str(folder), "method": method, "steps": 4,
+                "name": "r", "base_model": str(folder), "method": method, "steps": 12,
                 "lora": {"dropout": 0.05}, "data": [{"corpus": "sample"}],
                 "sequence_length": length, "micro_batch_size": rows, "batch_size": rows,
                 "gradient_checkpointing": again, "evaluation": {"max_documents": 0},
