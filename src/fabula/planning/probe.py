@@ -2,7 +2,7 @@
 
 On a CPU the memory that a process holds is more than its tensors: the C library's allocator leaves
 gaps between what is freed and asked for, a third to as much again. So there it is measured, by the
-trainer itself on the recipe's data, with all layers or, of a deep model, with a few (`measured.py`).
+trainer itself on the recipe's data, with all layers or, of a deep model, with some (measured.py).
 
     python -m fabula.planning.probe    # reads a JSON object, prints [peak in bytes, seconds a step]
 """
@@ -39,7 +39,8 @@ class _Folded:
     def __init__(self, vocabulary: int) -> None:
         self._inner = open_tokenizer(models.resolve("embedded"))
         self._size = vocabulary
-        self.bos, self.eos, self.pad = 0, 1, 2
+        self.bos: int | None = 0
+        self.eos, self.pad = 1, 2
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text."""
@@ -83,7 +84,7 @@ def steps(config: Any, recipe: Recipe) -> float:
         ).train()  # fmt: skip
     # Of full micro-batches: those that end a window have fewer tokens.
     full = recipe.micro_batch_size * recipe.sequence_length
-    return full / max(line["tokens_per_second"] for line in lines[2:])
+    return float(full / max(line["tokens_per_second"] for line in lines[2:]))
 
 
 def main() -> None:
