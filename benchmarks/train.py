@@ -38,8 +38,8 @@ CPU, GPU = ["embedded"], ["llama-2-7b", "mistral-7b", "gpt2"]
 TRL = "TRL's defaults"
 # Rows of 1,024 or 2,048 tokens at once, and whether layers are computed again.
 OURS: dict[str, dict[str, tuple[int, bool]]] = {
-    "llama-2-7b": {"ours": (2, False), "ours, recomputed": (8, True)},
-    "mistral-7b": {"ours": (2, False), "ours, recomputed": (8, True)},
+    "llama-2-7b": {"ours": (2, False), "ours, recomputed": (8, True), "ours, liger": (4, False)},
+    "mistral-7b": {"ours": (2, False), "ours, recomputed": (8, True), "ours, liger": (4, False)},
     "gpt2": {"ours": (8, False), "ours, recomputed": (16, True)},
     "tiny": {"ours": (8, False), "ours, recomputed": (16, True)},
     "embedded": {"ours": (4, False), "ours, compiled": (4, False)},
@@ -68,6 +68,7 @@ def recipe_of(shape: str, trainer: str, steps: int) -> Any:
             "checkpoint": {"every_minutes": None},
             "dtype": "auto" if shape == "embedded" else "bfloat16",
             "compile": trainer.endswith("compiled"),
+            "kernels": "liger" if trainer.endswith("liger") else "torch",
             "gradient_checkpointing": again,
             "optimiser": {"name": "adamw", "learning_rate": 2e-4},
         }
@@ -107,6 +108,7 @@ def synchronise() -> None:
 
 def ours(shape: str, trainer: str, steps: int) -> dict[str, Any]:
     from fabula.training import checkpoint, loss, models
+    from fabula.training.kernels import use_liger
     from fabula.training.packing import Cursor, Stream
     from fabula.training.trainer import StoryTrainer
 
@@ -114,6 +116,8 @@ def ours(shape: str, trainer: str, steps: int) -> dict[str, Any]:
     model, adapted = ready(shape, recipe)
     deck, tokenizer = documents_of(recipe)
     stream = Stream(deck, tokenizer, tokenizer.pad, recipe, Cursor())
+    if recipe.kernels == "liger":
+        use_liger(model)
     loss_of = loss.choose(model, 5000)
     loss_of.inner = loss.base_of(adapted)
     if recipe.gradient_checkpointing:

@@ -313,6 +313,8 @@ class Recipe(Part):
             documents are the same with any number.
         loss_on_prompt: weight of the prompt's tokens in the loss; 0 learns the completion only.
         compile: fuse the small operations of each layer (torch.compile; needs a C++ compiler).
+        kernels: of norms, rotary positions and gated layers: PyTorch's, or liger's (a GPU, and
+            `pip install 'fabula[gpu]'`).
         save_dtype: of the final weights of a full run.
         report_to: trackers of the Trainer: tensorboard, wandb, mlflow, trackio.
         log_every: steps between lines of metrics.jsonl.
@@ -349,6 +351,7 @@ class Recipe(Part):
     save_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     compile: bool = False
+    kernels: Literal["torch", "liger"] = "torch"
     report_to: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = []
     log_every: Positive = 1
     sample_brief: dict[str, Any] | None = None

@@ -15,6 +15,7 @@ from fabula.training import checkpoint, loss, models, parallel
 from fabula.training.card import write_card
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
+from fabula.training.kernels import use_liger
 from fabula.training.packing import Deck, Look, Stream, look, open_deck
 from fabula.training.recipe import Recipe, dump_recipe
 from fabula.training.sitting import Announce, Log, Outcome, checkpoint_of, sit
@@ -152,6 +153,8 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
 
     model = _model(recipe, source, tokenizer)
     vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    if recipe.kernels == "liger":
+        use_liger(model.to(models.device()))
     seen = look(stream, vocabulary)
     _tell(seen, recipe, model, announce)
     loss_of = loss.choose(model, vocabulary)
