@@ -34,6 +34,9 @@ def command(
     max_minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    doctor: Annotated[
+        bool, typer.Option(help="Refuse what 'fabula doctor' refuses (else it is only told).")
+    ] = True,
     json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Train or fine-tune a model from a recipe."""
@@ -57,7 +60,7 @@ def command(
             told_before = _story(settings.base_model, brief, settings.seed)
 
     with Show(settings, write_before) as show:
-        outcome = train(settings, runs, resume, show, force)
+        outcome = train(settings, runs, resume, show, force, doctor)
     if brief is not None and outcome.model is not None:
         told_after = _story(str(outcome.model), brief, settings.seed)
     if json_:

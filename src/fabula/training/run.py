@@ -14,6 +14,7 @@ from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
 from fabula.training import checkpoint, loss, models
 from fabula.training.card import write_card
+from fabula.training.doctor import gate
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
 from fabula.training.packing import Deck, Look, Stream, look, open_deck
@@ -23,7 +24,12 @@ from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_token
 
 
 def train(
-    recipe: Recipe, runs: Path, resume: bool, announce: Announce, force: bool = False
+    recipe: Recipe,
+    runs: Path,
+    resume: bool,
+    announce: Announce,
+    force: bool = False,
+    doctor: bool = True,
 ) -> Outcome[Any]:
     """Carry a recipe out, or go on with its run.
 
@@ -31,6 +37,7 @@ def train(
         runs: the folder of all runs; this one's is `runs / recipe.name`.
         resume: go on with the run that is there.
         force: delete the run that is there first.
+        doctor: refuse what `fabula doctor` refuses; else it is only told.
 
     Raises:
         FabulaError: anything that makes the run impossible, before time is spent.
@@ -46,7 +53,7 @@ def train(
     recipe = _prepare_folder(folder, models.choose_dtype(recipe), resume)
     fresh = not (folder / "recipe.yaml").exists()
     try:
-        return _train(recipe, folder, announce)
+        return _train(recipe, folder, announce, doctor)
     except BaseException:
         # A run refused before its first step leaves nothing behind but what took time to draw.
         kept = any(f.stat().st_size for f in folder.glob("pairs*.jsonl"))
@@ -79,7 +86,7 @@ def _prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> Recipe:
     return recipe
 
 
-def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
+def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True) -> Outcome[Any]:
     from transformers import set_seed
 
     # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
@@ -94,7 +101,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
         else:
             # trl takes seconds to load, which no other run needs.
             from fabula.training.preferences.run import train_preferences as tune  # type: ignore[assignment]
-        return tune(recipe, source, folder, announce)
+        return tune(recipe, source, folder, announce, doctor)
     deck = open_deck(recipe)
     if source is not None:
         _check_context(recipe, source)
@@ -120,6 +127,18 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     if recipe.gradient_checkpointing:
         models.recompute_activations(loss_of.inner)
         loss_of.inner.enable_input_require_grads()
+    gate.stories(
+        recipe,
+        source,
+        stream,
+        tokenizer,
+        model,
+        loss_of,
+        folder,
+        announce,
+        last is not None,
+        doctor,
+    )
     if recipe.compile:
         models.compile_layers(loss_of.inner)
     write_atomic(folder / "recipe.yaml", dump_recipe(recipe))

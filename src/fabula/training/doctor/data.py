@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from fabula.engines.digest import digest_file
 from fabula.errors import FabulaError
+from fabula.story.sample import load_sample
 from fabula.training.doctor.findings import Finding, ok, refused, skipped, some, warning
 from fabula.training.recipe import Recipe
-from fabula.training.sources import SAMPLE, TREES, Examples, ParquetExamples, TreeExamples
+from fabula.training.sources import (
+    SAMPLE,
+    TREES,
+    Examples,
+    ParquetExamples,
+    SampleExamples,
+    TreeExamples,
+)
 
 SAMPLED = 40
 """Rows of a corpus whose rendering is compared with today's."""
@@ -159,22 +168,23 @@ def check_splits(recipe: Recipe, stories: bool = True) -> list[Finding]:
         return []
     try:
         measured = held_out_rows(recipe)
-        learnt = [open_split(source.corpus, source.split) for source in recipe.data]
+        learnt = [(open_split(s.corpus, s.split), re.compile(s.only or "")) for s in recipe.data]
     except FabulaError as error:
         return [skipped("splits", str(error))]
-    kept: dict[str, str] = {}
+    kept: dict[tuple[str, str], str] = {}
     texts: dict[bytes, str] = {}
     for examples, rows in measured:
         for example in examples.read(rows):
-            kept[example.id] = examples.name
+            kept[_corpus(examples), example.id] = example.id
             texts[_digest(example.text)] = example.id
     shared: set[str] = set()
-    for examples in {e.name: e for e in learnt}.values():
+    for examples, only in {(e.name, o.pattern): (e, o) for e, o in learnt}.values():
         if isinstance(examples, TreeExamples):
             continue  # trees are held out whole, by their names
-        corpus = examples.name.partition(" (")[0]
         for name, text in _told(examples, stories):
-            same = kept.get(name, "").partition(" (")[0] == corpus
+            if not only.match(name):
+                continue
+            same = (_corpus(examples), name) in kept
             if same or (text is not None and _digest(text) in texts):
                 shared.add(name)
     figures = {"measured": len(kept), "shared": len(shared)}
@@ -193,6 +203,10 @@ def check_splits(recipe: Recipe, stories: bool = True) -> list[Finding]:
     return [ok("splits", f"none of {len(kept)} held-out stories is learnt ({how})", **figures)]
 
 
+def _corpus(examples: Examples) -> str:
+    return examples.name.rpartition(" (")[0]
+
+
 def _told(examples: Examples, stories: bool) -> Iterable[tuple[str, str | None]]:
     """(id, text) of all stories of a split; only ids unless `stories`."""
     if isinstance(examples, ParquetExamples):
@@ -204,6 +218,10 @@ def _told(examples: Examples, stories: bool) -> Iterable[tuple[str, str | None]]
             ids = map(str, batch["id"].to_pylist())
             texts = batch["text"].to_pylist() if len(columns) > 1 else [None] * batch.num_rows
             yield from zip(ids, texts, strict=True)
+        return
+    if isinstance(examples, SampleExamples):
+        for story in load_sample(examples.split):
+            yield story.id, story.text if stories else None
         return
     for example in examples.read(range(len(examples))):
         yield example.id, example.text

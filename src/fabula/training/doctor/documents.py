@@ -180,7 +180,7 @@ def check_endings(
     if not dropped:
         return ok("endings", f"all {looked:,} texts{of} fit {length:,} tokens whole", **figures)
     found = (
-        f"{dropped:,} of {looked:,} texts{of} ({share:.0%}) are longer than {length:,} tokens and "
+        f"{dropped:,} of {looked:,} texts{of} ({share:.1%}) are longer than {length:,} tokens and "
         f"would be left out whole{size}"
     )
     advice = "raise sequence_length, or prepare the corpus with a smaller --max-words"

@@ -305,7 +305,8 @@ def _too_large(recipe: Recipe, config: Any) -> str:
     from fabula.engines.hardware import memory_bytes
 
     with torch.device("meta"):
-        count = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+        shape: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    count = sum(p.numel() for p in shape.parameters())
     gpu = torch.cuda.is_available()
     room = torch.cuda.mem_get_info()[0] if gpu else min(memory_bytes(), _free())
     size = 0.6 if recipe.method == "qlora" else models.weights_dtype(recipe).itemsize

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,6 +33,14 @@ class Finding:
         """Found and advice as one sentence."""
         return f"{self.found}; {self.advice}." if self.advice else f"{self.found}."
 
+    @property
+    def told(self) -> str:
+        """What a table says: the sentence where something is to be done."""
+        words = self.sentence if self.advice else self.found
+        # A folder or a token at the beginning keeps its letters.
+        first = words.split(maxsplit=1)[0]
+        return words[0].upper() + words[1:] if first.isalpha() else words
+
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
         return {**vars(self)}
@@ -61,6 +69,17 @@ def skipped(check: str, why: str) -> Finding:
 def refusals(findings: Iterable[Finding]) -> list[Finding]:
     """Those that forbid the run."""
     return [f for f in findings if f.verdict == "refused"]
+
+
+def verdict_of(findings: Sequence[Finding]) -> str:
+    """All findings in a sentence."""
+    bad = len(refusals(findings))
+    if bad:
+        return f"Refused: {bad} check{'s' * (bad != 1)} forbid{'s' * (bad == 1)} this run."
+    left = sum(f.verdict == "skipped" for f in findings)
+    if left:
+        return f"Nothing that was checked forbids this run; {left} checks could not be made."
+    return "Nothing forbids this run."
 
 
 def some(names: Iterable[str], most: int = 3) -> str:

@@ -151,7 +151,7 @@ def check_accumulation(documents: Sequence[Document], loss_of: LossOf, model: nn
     def gradient(parts: Sequence[Batch]) -> list[Tensor]:
         model.zero_grad(set_to_none=True)
         for part in parts:
-            (loss_of(place(part, model)) / total).backward()
+            (loss_of(place(part, model)) / total).backward()  # type: ignore[no-untyped-call]
         return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learns]
 
     with untouched(model), models.evaluating(model), _computed_as_kept(loss_of.inner):

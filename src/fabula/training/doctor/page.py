@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fabula.reading.highlight import escape
 from fabula.training.doctor.examine import Examination
+from fabula.training.doctor.findings import verdict_of
 from fabula.training.doctor.terminal import BOUNDS, COLOURS, MARKS, level, title
 from fabula.training.doctor.texts import Seen, pieces
 from fabula.training.tokenizer import TextTokenizer
@@ -43,10 +44,10 @@ def make_page(told: Examination) -> str:
     rows = "".join(
         f'<tr><td class="{f.verdict}">{MARKS[f.verdict][0]} {_WORDS[f.verdict]}</td>'
         f"<td>{escape(f.check)}</td>"
-        f"<td>{escape(f.sentence[0].upper() + f.sentence[1:])}</td></tr>\n"
+        f"<td>{escape(f.told)}</td></tr>\n"
         for f in told.findings
     )
-    verdict = "This run would be refused." if told.refused else "Nothing forbids this run."
+    verdict = escape(verdict_of(told.findings))
     shown = ""
     if told.tokenizer is not None and told.batch:
         texts = "".join(

@@ -154,7 +154,8 @@ def check_size(tokenizer: TextTokenizer, vocabulary: int, highest: int) -> Findi
 def check_end_of_generation(tokenizer: TextTokenizer, config: object) -> Finding:
     """What a model learns to end with is what servers stop at."""
     named = getattr(config, "eos_token_id", None)
-    stops = set(named) if isinstance(named, list) else {named} - {None}
+    told = named if isinstance(named, list) else [named]
+    stops = {int(i) for i in told if i is not None}
     figures = {"learnt": tokenizer.eos, "config": sorted(stops)}
     if stops and tokenizer.eos not in stops:
         return warning(

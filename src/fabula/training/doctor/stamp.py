@@ -43,10 +43,14 @@ def stamp(recipe: Recipe, source: str | None, tokenizer: TextTokenizer | None) -
     """
     import fabula
 
-    data = {str(path): digest_file(path) for _, path in split_files(recipe, held_out=False)}
+    data: dict[str, str | None] = {
+        str(path): digest_file(path) for _, path in split_files(recipe, held_out=False)
+    }
     if recipe.preferences is not None and recipe.preferences.pairs is not None:
         name = recipe.preferences.pairs
-        data[name] = digest_file(Path(name).expanduser())
+        path = Path(name).expanduser()
+        # What is wrong with it is said where it is read.
+        data[name] = digest_file(path) if path.is_file() else None
     made = {
         "fabula": fabula.__version__,
         "data": data,

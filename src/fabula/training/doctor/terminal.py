@@ -139,8 +139,5 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
     table.add_column(overflow="fold")
     for finding in findings:
         mark, colour = MARKS[finding.verdict]
-        words = finding.sentence if finding.verdict in ("warning", "refused") else finding.found
-        table.add_row(
-            Text(mark, style=colour), finding.check, Text(plain(words[0].upper() + words[1:]))
-        )
+        table.add_row(Text(mark, style=colour), finding.check, Text(plain(finding.told)))
     console.print(table)
