@@ -83,7 +83,7 @@ def _payload(told: Examination) -> dict[str, Any]:
 def _show(told: Examination, documents: int, tokens: int, page: Path | None) -> None:
     from rich.console import Console
 
-    from fabula.training.doctor.findings import refusals
+    from fabula.training.doctor.findings import verdict_of
     from fabula.training.doctor.terminal import show_batch, show_findings
 
     console = Console(markup=False, emoji=False, highlight=False)
@@ -93,11 +93,6 @@ def _show(told: Examination, documents: int, tokens: int, page: Path | None) -> 
         console.print()
     show_findings(console, told.findings)
     console.print()
-    bad = len(refusals(told.findings))
-    if bad:
-        console.print(f"Refused: {bad} check{'s' * (bad != 1)} forbid{'s' * (bad == 1)} this run.",
-                      style="bold red")  # fmt: skip
-    else:
-        console.print("Nothing forbids this run.", style="bold green")
+    console.print(verdict_of(told.findings), style="bold red" if told.refused else "bold")
     if page is not None:
         console.print(f"The whole batch: {page}")

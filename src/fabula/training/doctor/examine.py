@@ -137,7 +137,9 @@ def _tokenizer(
     kept = runs / recipe.name
     folder = kept if (kept / "tokenizer" / "tokenizer.json").is_file() else draft
     if recipe.base_model is not None:
-        return FabulaError(why) if source is None else spelling.opened(source)
+        # Where the hub gave no config it has no tokenizer either, and asking again takes long.
+        lost = source is None or (why and not Path(source).exists())
+        return FabulaError(why) if lost else spelling.opened(str(source))
     try:
         return tokenizer_of(recipe, None, open_deck(recipe), folder, announce)
     except FabulaError as error:
@@ -359,7 +361,7 @@ def _measure(
     try:
         loss_of = loss.choose(model, rows)
     except FabulaError as error:
-        found.append(refused("packing", str(error).rstrip("."), "this run cannot be made"))
+        found.append(refused("packing", str(error).rstrip("."), ""))
         found += [skipped(n, "documents cannot be isolated") for n in MEASURED if n != "packing"]
         return
     announce.note("Computing the losses of a batch.")
@@ -397,10 +399,11 @@ def _gradients(
     if told.kind == "picks":
         from fabula.training.picks import branches
 
+        loss_of.inner.set_attn_implementation("sdpa")
         try:
             branches.prepare(loss_of.inner, tokenizer.vocabulary)
         except FabulaError as error:
-            return refused("gradients", str(error).rstrip("."), "this run cannot be made")
+            return refused("gradients", str(error).rstrip("."), "")
         return gate.gradients_of_picks(recipe, material.rows, tokenizer, model)
     if told.kind == "pairs":
         loss_of.inner.set_attn_implementation("sdpa")
