@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fabula.engines.digest import digest_file
-from fabula.errors import FabulaError
 from fabula.story.sample import load_sample
-from fabula.training.doctor.findings import Finding, ok, refused, skipped, some, warning
+from fabula.training.doctor.findings import Finding, ok, refused, some, warning
 from fabula.training.recipe import Recipe
 from fabula.training.sources import (
     SAMPLE,
@@ -160,17 +159,17 @@ def check_splits(recipe: Recipe, stories: bool = True) -> list[Finding]:
 
     Args:
         stories: compare the texts too, for which all are read once.
+
+    Raises:
+        FabulaError: a corpus or its held-out split is missing or empty.
     """
     from fabula.training.heldout import held_out_rows
     from fabula.training.sources import open_split
 
     if not recipe.data or not recipe.evaluation.max_documents:
         return []
-    try:
-        measured = held_out_rows(recipe)
-        learnt = [(open_split(s.corpus, s.split), re.compile(s.only or "")) for s in recipe.data]
-    except FabulaError as error:
-        return [skipped("splits", str(error))]
+    measured = held_out_rows(recipe)
+    learnt = [(open_split(s.corpus, s.split), re.compile(s.only or "")) for s in recipe.data]
     kept: dict[tuple[str, str], str] = {}
     texts: dict[bytes, str] = {}
     for examples, rows in measured:

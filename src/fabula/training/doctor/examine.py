@@ -100,6 +100,8 @@ def examine(recipe: Recipe, runs: Path, announce: Announce) -> Examination:
         recipe = models.choose_dtype(recipe)
         safe = settings.check_dtype(recipe)
     told = Examination(recipe, kind, [safe])
+    if recipe.data:
+        open_deck(recipe)
     told.findings += data.check_manifests(recipe)
     announce.note("Looking at the data.")
     told.findings += data.check_splits(recipe)
@@ -197,7 +199,8 @@ def _examine(
         )
     found.append(settings.check_schedule(recipe, material.per_epoch))
     told.batch = material.batches[0] if material.batches else []
-    reason = "" if material.texts else "there is no text to compute with"
+    material.batches = [[t for t in b if t.learnt] for b in material.batches]
+    reason = "" if material.texts else "there is no text to learn from"
     _measure(told, material, source, why or _too_large(recipe, config) or reason, announce)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fabula.training import models
-from fabula.training.doctor.findings import Finding, ok, refused, some, warning
+from fabula.training.doctor.findings import Finding, ok, refused, skipped, some, warning
 from fabula.training.doctor.texts import Seen
 from fabula.training.loss import TOLERANCE, LossOf, _computed_as_kept
 from fabula.training.packing import Batch, Document, collate
@@ -151,7 +151,9 @@ def check_accumulation(documents: Sequence[Document], loss_of: LossOf, model: nn
     def gradient(parts: Sequence[Batch]) -> list[Tensor]:
         model.zero_grad(set_to_none=True)
         for part in parts:
-            (loss_of(place(part, model)) / total).backward()  # type: ignore[no-untyped-call]
+            value = loss_of(place(part, model)) / total
+            if value.requires_grad:  # not where the adapter is beside the way of the loss
+                value.backward()  # type: ignore[no-untyped-call]
         return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in learns]
 
     with untouched(model), models.evaluating(model), _computed_as_kept(loss_of.inner):
@@ -162,6 +164,8 @@ def check_accumulation(documents: Sequence[Document], loss_of: LossOf, model: nn
     gap = math.sqrt(apart) / max(norm, 1e-30)
     limit = TOLERANCE.get(loss_of.inner.dtype, 3e-2)
     figures = {"gap": gap, "limit": limit, "micro_batches": len(documents), "norm": norm}
+    if not norm:
+        return skipped("accumulation", "there is no gradient")
     if not gap <= limit:
         return refused(
             "accumulation",
@@ -205,7 +209,9 @@ def check_gradients(model: nn.Module, loss: Callable[[], Tensor], recipe: Recipe
             for _ in range(2 if before else 1):
                 model.zero_grad(set_to_none=True)
                 with torch.autocast(kind, torch.bfloat16, enabled=autocast):
-                    loss().backward()  # type: ignore[no-untyped-call]
+                    value = loss()
+                if value.requires_grad:
+                    value.backward()  # type: ignore[no-untyped-call]
                 alive |= {n for n, p in learns.items() if p.grad is not None and bool(p.grad.any())}
                 with torch.no_grad():
                     for name in before:

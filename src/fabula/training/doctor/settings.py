@@ -64,10 +64,10 @@ def check_schedule(recipe: Recipe, per_epoch: float | None) -> Finding:
     """Whether warm-up, decay and the run's limits go together.
 
     Args:
-        per_epoch: optimiser steps of an epoch, about; None where it cannot be told.
+        per_epoch: optimiser steps of an epoch, about; None or 0 where it cannot be told.
     """
     schedule = recipe.schedule
-    if per_epoch is None:
+    if not per_epoch:
         return skipped("schedule", "how long an epoch is could not be told")
     limits = [float(recipe.steps)] if recipe.steps is not None else []
     if recipe.epochs is not None:
