@@ -216,12 +216,14 @@ def _gather(told: Examination, source: str | None, folder: Path, announce: Annou
 
 def _stories(recipe: Recipe, tokenizer: TextTokenizer) -> Material:
     stream = Stream(open_deck(recipe), tokenizer, tokenizer.pad, recipe, Cursor())
-    batches, _, dropped = texts.stories(stream, tokenizer)
-    plain = [text for _, _, *pair in stream.deck.texts(0, 0)[: TEXTS // 2] for text in pair]
-    sizes = list(map(len, stream.deck.documents(tokenizer, 0, 0)))
-    ahead = len(stream.deck.order(0)) / len(sizes) * len(batches)
+    batches, plain, dropped = texts.stories(stream, tokenizer)
+    looked = len(plain) // 2
+    ahead = len(stream.deck.order(0)) / looked * len(batches)
+    every = tokenizer.encode_batch(plain)
+    longest = max(len(p) + len(c) for p, c in zip(every[::2], every[1::2], strict=True))
+    longest += 1 + (tokenizer.bos is not None)
     return Material(
-        batches, plain, dropped, len(sizes), "the stories", max(sizes), ahead / recipe.accumulation
+        batches, plain, dropped, looked, "the stories", longest, ahead / recipe.accumulation
     )
 
 

@@ -90,14 +90,13 @@ def stories(
     if resumed:
         return
     first = Stream(stream.deck, tokenizer, tokenizer.pad, recipe, Cursor())
-    batches, _, dropped = texts.stories(first, tokenizer)
+    batches, told, dropped = texts.stories(first, tokenizer)
     seen = [text for batch in batches for text in batch]
-    told = [text for _, _, *pair in stream.deck.texts(0, 0)[: TEXTS // 2] for text in pair]
     found: list[Finding | None] = [
         settings.check_dtype(recipe),
         *data.check_manifests(recipe),
         *data.check_splits(recipe, stories=False),
-        *spelling.check_tokenizer(tokenizer, told, _rows(model)),
+        *spelling.check_tokenizer(tokenizer, told[:TEXTS], _rows(model)),
         *documents.check_texts(batches, tokenizer, recipe.loss_on_prompt),
         documents.check_endings(dropped, len(seen) + dropped, recipe.sequence_length),
     ]

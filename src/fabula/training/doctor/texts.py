@@ -70,11 +70,12 @@ class Seen:
         return replace(self, losses=[next(told) if w > 0 else None for w in self.weights])
 
 
-def stories(stream: Stream, encoder: TextTokenizer) -> tuple[list[list[Seen]], list[Batch], int]:
+def stories(stream: Stream, encoder: TextTokenizer) -> tuple[list[list[Seen]], list[str], int]:
     """The first window's texts, read back from its micro-batches.
 
     Returns:
-        The texts of each micro-batch; the micro-batches; how many documents are too long.
+        The texts of each micro-batch; prompts and completions as they are, before they are
+        encoded; how many documents are too long.
     """
     made, dropped = stream.batches(0, 0)
     # Where the prompt ends is found apart from the labels, by encoding it alone.
@@ -84,7 +85,8 @@ def stories(stream: Stream, encoder: TextTokenizer) -> tuple[list[list[Seen]], l
     beginnings: dict[str, list[tuple[int, list[int]]]] = {}
     for (name, source, _, _), prompt in zip(told, prompts, strict=True):
         beginnings.setdefault(name, []).append((source, [*front, *prompt]))
-    return [_read_back(batch, encoder, beginnings) for batch in made], made, dropped
+    plain = [text for _, _, *pair in told for text in pair]
+    return [_read_back(batch, encoder, beginnings) for batch in made], plain, dropped
 
 
 def _read_back(
