@@ -161,7 +161,7 @@ def _echoes(text: Seen) -> bool:
 
 
 def check_endings(
-    dropped: int, looked: int, length: int, longest: int | None = None, where: str = ""
+    dropped: int, looked: int, length: int, longest: int | None = None, what: str = "stories"
 ) -> Finding:
     """Texts longer than a row are left out whole: how many are.
 
@@ -169,18 +169,19 @@ def check_endings(
         dropped: of `looked` texts.
         length: tokens of a row.
         longest: tokens of the longest text, where it is known.
-        where: what they are of.
+        what: they are, in the plural.
     """
     if not looked:
         return skipped("endings", "there are no texts to look at")
     share = dropped / looked
     size = f" (the longest has {longest:,} tokens)" if longest else ""
     figures = {"dropped": dropped, "looked": looked, "longest": longest}
-    of = f" of {where}" if where else ""
     if not dropped:
-        return ok("endings", f"all {looked:,} texts{of} fit {length:,} tokens whole", **figures)
+        return ok(
+            "endings", f"all {looked:,} {what} looked at fit {length:,} tokens whole", **figures
+        )
     found = (
-        f"{dropped:,} of {looked:,} texts{of} ({share:.1%}) are longer than {length:,} tokens and "
+        f"{dropped:,} of {looked:,} {what} ({share:.1%}) are longer than {length:,} tokens and "
         f"would be left out whole{size}"
     )
     advice = "raise sequence_length, or prepare the corpus with a smaller --max-words"

@@ -47,7 +47,7 @@ class Material:
     plain: list[str] = field(default_factory=list)
     dropped: int = 0
     looked: int = 0
-    what: str = ""
+    what: str = "stories"
     longest: int | None = None
     per_epoch: float | None = None
     rows: list[Any] = field(default_factory=list)
@@ -223,7 +223,7 @@ def _stories(recipe: Recipe, tokenizer: TextTokenizer) -> Material:
     longest = max(len(p) + len(c) for p, c in zip(every[::2], every[1::2], strict=True))
     longest += 1 + (tokenizer.bos is not None)
     return Material(
-        batches, plain, dropped, looked, "the stories", longest, ahead / recipe.accumulation
+        batches, plain, dropped, looked, "stories", longest, ahead / recipe.accumulation
     )
 
 
@@ -269,7 +269,7 @@ def _pairs(
         plain=[text for p in given[:TEXTS] for text in (p.prompt, p.chosen, p.rejected)],
         dropped=len(given) - len(encoded),
         looked=len(given),
-        what="the pairs",
+        what="pairs",
         per_epoch=len(encoded) / recipe.batch_size if per_epoch else None,
     )
 
@@ -296,7 +296,7 @@ def _picks(recipe: Recipe, tokenizer: TextTokenizer) -> Material:
         plain=plain,
         dropped=places - sum(len(row.picks) for row in rows),
         looked=places,
-        what="the places",
+        what="places",
         per_epoch=len(rows) / recipe.batch_size,
         rows=rows,
     )

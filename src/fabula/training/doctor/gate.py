@@ -130,9 +130,7 @@ def pairs(
         settings.check_dtype(recipe),
         *data.check_manifests(recipe),
         *_of_tokens(seen, tokenizer, _rows(model)),
-        documents.check_endings(
-            given - len(learnt), given, recipe.sequence_length, where="the pairs"
-        ),
+        documents.check_endings(given - len(learnt), given, recipe.sequence_length, what="pairs"),
     ]
     settle(found, announce, strict)
     if recipe.method != "full":
@@ -167,7 +165,7 @@ def picks(
     found = [
         settings.check_dtype(recipe),
         *_of_tokens(seen, tokenizer, _rows(model)),
-        documents.check_endings(*left_out, recipe.sequence_length, where="the places"),
+        documents.check_endings(*left_out, recipe.sequence_length, what="places"),
     ]
     settle(found, announce, strict)
     if recipe.method != "full":

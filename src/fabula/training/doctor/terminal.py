@@ -27,7 +27,7 @@ def level(loss: float) -> int:
 
 def _style(loss: float) -> str:
     number = level(loss)
-    return f"{'black' if number < 4 else 'white'} on {COLOURS[number]}"
+    return f"{'black' if number < 4 else 'bright_white'} on {COLOURS[number]}"
 
 
 def plain(text: str) -> str:
@@ -87,7 +87,7 @@ def coloured(text: Seen, tokenizer: TextTokenizer, most: int) -> Text:
             else:
                 style = "dim"
             if text.ids[i] in special:
-                style = f"{style} underline" if text.weights[i] > 0 else "bold reverse blue"
+                style = f"{style} underline" if text.weights[i] > 0 else "bold bright_white on blue"
             # Only the line's own sign is coloured, not the rest of the line.
             out.append(piece, style=style)
         at = end
@@ -99,7 +99,7 @@ def legend(measured: bool) -> Text:
     out = Text("▶ learnt from here on; ", style="")
     out.append("prompt", style="dim")
     out.append("; ")
-    out.append("special token", style="bold reverse blue")
+    out.append("special token", style="bold bright_white on blue")
     if not measured:
         out.append("; ")
         out.append("learnt", style="bold")
@@ -108,7 +108,7 @@ def legend(measured: bool) -> Text:
     edges = ("0", *(f"{bound:g}" for bound in BOUNDS))
     for number, edge in enumerate(edges):
         upper = f"-{BOUNDS[number]:g}" if number < len(BOUNDS) else " and more"
-        ink = "black" if number < 4 else "white"
+        ink = "black" if number < 4 else "bright_white"
         out.append(f" {edge}{upper} ", style=f"{ink} on {COLOURS[number]}")
     return out
 
