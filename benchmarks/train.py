@@ -119,7 +119,8 @@ def ours(shape: str, trainer: str, steps: int) -> dict[str, Any]:
     if recipe.kernels == "liger":
         use_liger(model)
     loss_of = loss.choose(model, 5000)
-    loss_of.inner = loss.base_of(adapted)
+    if adapted is not model:
+        loss_of.adapted(adapted)
     if recipe.gradient_checkpointing:
         models.recompute_activations(loss_of.inner)
         loss_of.inner.enable_input_require_grads()

@@ -320,7 +320,7 @@ def test_the_model_of_a_full_run_is_what_the_embedded_engine_opens(
     with safe_open(outcome.model / "model.safetensors", "pt") as file:
         assert {file.get_tensor(k).dtype for k in file.keys()} == {torch.float16}  # noqa: SIM118
     engine = open_engine(outcome.model)
-    assert (engine.bos, engine.eos, engine.vocabulary, engine.context) == (0, 1, 400, 512)
+    assert (engine.bos, engine.eos, engine.vocabulary, engine.context) == (0, 1, 700, 512)
     assert engine.decode(engine.encode("<|end|> Mara")) == "<|end|> Mara"
 
 

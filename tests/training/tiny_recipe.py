@@ -19,7 +19,7 @@ def recipe_data(corpus: Path, **changes: Any) -> dict[str, Any]:
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
             "num_key_value_heads": 1,
-            "vocab_size": 400,
+            "vocab_size": VOCABULARY,
             "context": CONTEXT,
         },
         "data": [{"corpus": str(corpus)}],

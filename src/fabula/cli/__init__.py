@@ -25,6 +25,7 @@ VERBS = {
     "prepare": "Turn stories into a tagged, split, deduplicated corpus.",
     "corpus": "Write the report and the card of a prepared corpus anew.",
     "plan": "Say what training a model takes: memory, rate, hours, disk.",
+    "doctor": "Look at what a recipe would learn, before its first step.",
     "train": "Train or fine-tune a model from a recipe.",
     "evaluate": "Score a model on held-out stories.",
     "models": "List the models that can write here.",

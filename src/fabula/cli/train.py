@@ -36,6 +36,9 @@ def command(
     max_minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    doctor: Annotated[
+        bool, typer.Option(help="Refuse what 'fabula doctor' refuses (else it is only told).")
+    ] = True,
     json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Train or fine-tune a model from a recipe."""
@@ -62,7 +65,7 @@ def command(
     # Of several processes, the first speaks.
     first = os.environ.get("RANK", "0") == "0"
     with Show(settings, write_before) if first else nullcontext(Announce()) as show:
-        outcome = train(settings, runs, resume, show, force)
+        outcome = train(settings, runs, resume, show, force, doctor)
     if not first:
         return
     if brief is not None and outcome.model is not None:

@@ -30,7 +30,7 @@ from fabula.corpus.manifest import FORMAT, make_manifest, manifest_text
 from fabula.corpus.report import write_report
 from fabula.corpus.runners import LocalRunner, Runner
 from fabula.corpus.schema import CLEAN, CORPUS, FINISHED, SPLITS
-from fabula.corpus.source import Source
+from fabula.corpus.source import Source, file_digest
 from fabula.corpus.stages import Settings, clean_batch, finish_batch
 from fabula.corpus.tally import SourceTally
 from fabula.errors import Broken, FabulaError
@@ -144,6 +144,8 @@ def _prepare(
         sources, settings, {s.name: ledger.tally(s.name) for s in sources}, leaked,
         known.found if known else [],
     )  # fmt: skip
+    # By which training sees that these are the files that are told of.
+    manifest["sha256"] = {f"{s}.parquet": file_digest(folder / f"{s}.parquet") for s in SPLITS}
     (folder / "manifest.json").write_text(manifest_text(manifest), encoding="utf-8")
     write_report(folder)
     install(folder, draft.out)

@@ -67,7 +67,7 @@ def steps(config: Any, recipe: Recipe) -> float:
     loss_of = loss.choose(model, vocabulary)
     if recipe.method != "full":
         model = models.add_adapter(model, recipe)
-        loss_of.inner = model.get_base_model()
+        loss_of.adapted(model)
     if recipe.gradient_checkpointing:
         models.recompute_activations(loss_of.inner)
         loss_of.inner.enable_input_require_grads()

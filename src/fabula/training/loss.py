@@ -192,6 +192,11 @@ class LossOf:
         weight[number:] = 0
         return out.flatten(0, 1)[counts], target[counts], weight
 
+    def adapted(self, model: nn.Module) -> None:
+        """Go on with a model that has got an adapter; an output layer with one is not fused."""
+        self.inner = base_of(model)
+        self.fused = self.fused and type(self.inner.get_output_embeddings()) is nn.Linear
+
     def through_shards(self) -> None:
         """Reach a parted model through methods of its own, before which FSDP2 gathers weights."""
         from torch.distributed.fsdp import register_fsdp_forward_method

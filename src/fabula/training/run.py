@@ -11,8 +11,9 @@ from torch import nn
 
 from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
-from fabula.training import checkpoint, loss, models, parallel
+from fabula.training import checkpoint, loss, memory, models, parallel
 from fabula.training.card import write_card
+from fabula.training.doctor import gate
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
 from fabula.training.kernels import use_liger
@@ -23,7 +24,12 @@ from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_token
 
 
 def train(
-    recipe: Recipe, runs: Path, resume: bool, announce: Announce, force: bool = False
+    recipe: Recipe,
+    runs: Path,
+    resume: bool,
+    announce: Announce,
+    force: bool = False,
+    doctor: bool = True,
 ) -> Outcome[Any]:
     """Carry a recipe out, or go on with its run.
 
@@ -31,6 +37,7 @@ def train(
         runs: the folder of all runs; this one's is `runs / recipe.name`.
         resume: go on with the run that is there.
         force: delete the run that is there first.
+        doctor: refuse what `fabula doctor` refuses; else it is only told.
 
     Raises:
         FabulaError: anything that makes the run impossible, before time is spent.
@@ -54,13 +61,19 @@ def train(
         how = "the model parted among them (FSDP2)" if recipe.parallel == "fsdp" else "DDP"
         announce.note(f"{here.size} processes, {how}.")
     try:
-        return _train(recipe, folder, announce)
-    except BaseException:
+        return _train(recipe, folder, announce, doctor)
+    except BaseException as error:
         # A run refused before its first step leaves nothing behind but what took time to draw.
         kept = any(f.stat().st_size for f in folder.glob("pairs*.jsonl"))
         kept = kept or any("loss" in line for line in Log(folder / "metrics.jsonl", None).lines())
         if fresh and not kept and not checkpoint.found(folder / "checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, Exception) and memory.is_out_of_memory(error):
+            told = str(error).strip().splitlines()[0][:160]
+            raise FabulaError(
+                f"Memory does not hold {recipe.name}'s model and what it learns with ({told}); "
+                "'fabula plan' says what fits."
+            ) from None
         raise
 
 
@@ -123,7 +136,7 @@ def _prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> Recipe:
     return recipe
 
 
-def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
+def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True) -> Outcome[Any]:
     from transformers import set_seed
 
     # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
@@ -138,7 +151,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
         else:
             # trl takes seconds to load, which no other run needs.
             from fabula.training.preferences.run import train_preferences as tune  # type: ignore[assignment]
-        return tune(recipe, source, folder, announce)
+        return tune(recipe, source, folder, announce, doctor)
     deck = open_deck(recipe)
     if source is not None:
         _check_context(recipe, source)
@@ -160,13 +173,25 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     loss_of = loss.choose(model, vocabulary)
     if recipe.method != "full":
         model = models.add_adapter(model, recipe)
-        loss_of.inner = model.get_base_model()  # type: ignore[operator]
+        loss_of.adapted(model)
     if recipe.teacher is not None:
         loss_of.share = recipe.teacher.share
         loss_of.teachers = _teachers(recipe, tokenizer, vocabulary)
     if recipe.gradient_checkpointing:
         models.recompute_activations(loss_of.inner)
         loss_of.inner.enable_input_require_grads()
+    gate.stories(
+        recipe,
+        source,
+        stream,
+        tokenizer,
+        model,
+        loss_of,
+        folder,
+        announce,
+        last is not None,
+        doctor,
+    )
     if recipe.compile:
         models.compile_layers(loss_of.inner)
     if here.size > 1 and recipe.parallel == "fsdp":

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from fabula.corpus.augment import Example
 from fabula.errors import FabulaError, MissingExtra
-from fabula.story.sample import LabelledStory, load_sample
+from fabula.story.sample import LabelledStory, Split, load_sample
 from fabula.story.trees import ARC_TURNS, held_out, load_trees, own_trees, tree_paths, walk
 from fabula.training.documents import example_from_row
 
@@ -39,9 +39,10 @@ class SampleExamples:
     """A split of the sample corpus in the package."""
 
     def __init__(self, split: str) -> None:
+        self.split: Split = split  # type: ignore[assignment]
         self.name = f"{SAMPLE} ({split})"
         self.licences = ["Apache-2.0"]
-        self._stories: list[LabelledStory] = load_sample(split)  # type: ignore[arg-type]
+        self._stories: list[LabelledStory] = load_sample(self.split)
 
     def __len__(self) -> int:
         return len(self._stories)

@@ -14,6 +14,7 @@ from fabula.engines.digest import digest_file
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
 from fabula.training import models, parallel
+from fabula.training.doctor import gate
 from fabula.training.handover import write_model
 from fabula.training.packing import Batch, check_ids
 from fabula.training.picks import branches
@@ -25,12 +26,15 @@ from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
 from fabula.training.tokenizer import open_tokenizer
 
 
-def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -> Outcome[Taste]:
+def train_picks(
+    recipe: Recipe, source: str, folder: Path, announce: Announce, doctor: bool = True
+) -> Outcome[Taste]:
     """Carry a recipe with picks out, or go on with it.
 
     Args:
         source: folder or hub id of the base model.
         folder: of the run.
+        doctor: refuse what the doctor refuses; else it is only told.
 
     Raises:
         FabulaError: no picks, none that fit, or anything that makes the run impossible.
@@ -58,6 +62,7 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
             )
     last, counts = checkpoint_of(folder, announce)
     _remember(paths, folder, resumed=last is not None)
+    gate.inputs(recipe, source, tokenizer, folder, announce, doctor)
     model = models.load_base(source, recipe)
     # Opened now, so that what is wrong with it is said before time is spent.
     other = _other(recipe, picks.blend, model) if picks.blend is not None else {}
@@ -76,6 +81,10 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
         model = models.add_adapter(model, recipe)
     if recipe.gradient_checkpointing:
         models.recompute_activations(model)
+    if last is None:
+        shown = sum(len(story.places) for story in parts[0])
+        left_out = (shown - sum(len(row.picks) for row in learnt), shown)
+        gate.picks(recipe, learnt, left_out, tokenizer, model, announce, doctor)
     if recipe.compile:
         for each in (model, reference):
             if each is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
 from fabula.training import models, parallel
+from fabula.training.doctor import gate
 from fabula.training.documents import encode_documents
 from fabula.training.handover import write_model
 from fabula.training.packing import open_deck
@@ -29,13 +30,14 @@ HELD_OUT_FILE, PAIRS_FILE = "pairs-held-out.jsonl", "pairs.jsonl"
 
 
 def train_preferences(
-    recipe: Recipe, source: str, folder: Path, announce: Announce
+    recipe: Recipe, source: str, folder: Path, announce: Announce, doctor: bool = True
 ) -> Outcome[Agreement]:
     """Carry a recipe with preferences out, or go on with it.
 
     Args:
         source: folder or hub id of the base model.
         folder: of the run.
+        doctor: refuse what the doctor refuses; else it is only told.
 
     Raises:
         FabulaError: no pairs, none that fit, or anything that makes the run impossible.
@@ -43,6 +45,7 @@ def train_preferences(
     preferences = recipe.preferences
     assert preferences is not None
     tokenizer = open_tokenizer(source)
+    gate.inputs(recipe, source, tokenizer, folder, announce, doctor)
     found = _pairs(recipe, preferences, source, folder, announce)
     if found is None:
         return stopped(folder)
@@ -66,6 +69,8 @@ def train_preferences(
         model = models.add_adapter(model, recipe)
     if recipe.gradient_checkpointing:
         models.recompute_activations(model)
+    if last is None:
+        gate.pairs(recipe, learnt, len(found[0]), tokenizer, model, announce, doctor)
     announce.note(
         f"{recipe.name}: {recipe.method}, {len(learnt)} pairs of stories, {len(held_out)} held "
         f"out, {models.count(model)[0] / 1e6:.2f} M parameters that learn."
