@@ -18,8 +18,10 @@ from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
 from fabula.training.packing import Deck, Look, Stream, look, open_deck
 from fabula.training.recipe import Recipe, dump_recipe
+from fabula.training.seeing import watched
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_tokenizer
+from fabula.training.trackers import check_trackers
 
 
 def train(
@@ -40,13 +42,15 @@ def train(
             "Several training processes (WORLD_SIZE is more than 1) are not supported yet; start "
             "'fabula train' by itself, not through torchrun or accelerate."
         )
+    check_trackers(recipe.report_to)
     folder = runs / recipe.name
     if force and not resume and (folder / "recipe.yaml").is_file():
         shutil.rmtree(folder)
     recipe = _prepare_folder(folder, models.choose_dtype(recipe), resume)
     fresh = not (folder / "recipe.yaml").exists()
     try:
-        return _train(recipe, folder, announce)
+        with watched(announce, folder) as noted:
+            return _train(recipe, folder, noted)
     except BaseException:
         # A run refused before its first step leaves nothing behind but what took time to draw.
         kept = any(f.stat().st_size for f in folder.glob("pairs*.jsonl"))
