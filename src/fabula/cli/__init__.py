@@ -24,7 +24,9 @@ VERBS = {
     "prepare": "Turn stories into a tagged, split, deduplicated corpus.",
     "corpus": "Write the report and the card of a prepared corpus anew.",
     "plan": "Say what training a model takes: memory, rate, hours, disk.",
+    "schedule": "Show the learning rate over a run before it begins.",
     "train": "Train or fine-tune a model from a recipe.",
+    "runs": "List runs, compare them, or draw the page of one.",
     "evaluate": "Score a model on held-out stories.",
     "models": "List the models that can write here.",
 }

@@ -71,18 +71,22 @@ def told(recipe: Recipe) -> str:
     schedule, cycles = recipe.schedule, cycles_of(recipe.schedule)
     parts = [schedule.name.replace("_", " ")]
     if schedule.warmup:
-        parts.append(f"warm-up over {schedule.warmup:.1%} of the run")
+        parts.append(f"warm-up over {_percent(schedule.warmup)} of the run")
     if schedule.name == "wsd":
-        parts.append(f"falls over its last {schedule.decay:.1%}" if cycles == 1 else
-                     f"{cycles} falls over {schedule.decay:.1%} of it")  # fmt: skip
+        parts.append(f"falls over its last {_percent(schedule.decay)}" if cycles == 1 else
+                     f"{cycles} falls over {_percent(schedule.decay)} of it")  # fmt: skip
     elif cycles > 1:
         parts.append(f"{cycles} cycles")
     if schedule.name != "constant":
-        parts.append(f"down to {schedule.min_lr_ratio:.1%} of the peak")
-    limits = {"steps": recipe.steps, "epochs": recipe.epochs, "minutes": recipe.max_minutes}
-    ends = [f"{value:g} {name}" for name, value in limits.items() if value is not None]
+        parts.append(f"down to {_percent(schedule.min_lr_ratio)} of the peak")
+    limits = {"step": recipe.steps, "epoch": recipe.epochs, "minute": recipe.max_minutes}
+    ends = [f"{n:g} {name}{'' if n == 1 else 's'}" for name, n in limits.items() if n is not None]
     first = ", whichever comes first" if len(ends) > 1 else ""
     return f"{', '.join(parts)}; the run ends after {' or '.join(ends)}{first}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
 
 
 def unicode_plot(values: Sequence[float], height: int = 8) -> list[str]:

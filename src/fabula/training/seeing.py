@@ -67,6 +67,10 @@ class Noted:
         if not is_first():
             return
         self._kept.append({"time": records.now(), "text": text})
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept, where the run has begun."""
         if (self.folder / "recipe.yaml").is_file():
             with suppress(FabulaError):
                 for line in self._kept:
@@ -148,6 +152,8 @@ class Seeing:
         sittings = [*told.get("sittings", []), {"step": step, "began": records.now()}]
         gathered = facts.gather(recipe, model, stream, held_out)
         write_atomic(folder / records.FACTS, records.dump({**gathered, "sittings": sittings}))
+        if isinstance(announce, Noted):
+            announce.flush()
         self.draw()
 
     def joins(self, trainer: StoryTrainer) -> None:
@@ -220,22 +226,31 @@ class Seeing:
         trainer.report({"step": step, **told})
         trainer.log(dict(told))
         show_texts(trainer, {f"specimen {n}": _shown(s) for n, s in enumerate(found, 1)}, step)
-        self._warn(step, loss, told)
+        told_now = {**told, "step": step, "loss": loss}
+        if warning := rising_loops(self.before, told_now):
+            self.announce.note(warning)
+        self.before.append(told_now)
 
-    def _warn(self, step: int, loss: float | None, told: dict[str, float]) -> None:
-        """Say so where the loss has fallen since a time when the stories looped less."""
-        rate = told["eval_loop_rate"]
-        for earlier in self.before:
-            fell = loss is not None and earlier["loss"] is not None and loss < earlier["loss"]
-            if fell and rate >= earlier["eval_loop_rate"] + LOOPS_RISE:
-                self.announce.note(
-                    f"Warning: at step {step}, {rate:.0%} of the specimens' text lies in loops, at "
-                    f"step {earlier['step']} it was {earlier['eval_loop_rate']:.0%}, though the "
-                    f"loss has fallen from {earlier['loss']:.3f} to {loss:.3f}: read them on the "
-                    "run's page before training on."
-                )
-                break
-        self.before.append({**told, "step": step, "loss": loss})
+
+def rising_loops(before: list[dict[str, Any]], now: dict[str, Any]) -> str | None:
+    """A warning where the loss has fallen since a time when the stories looped less.
+
+    Args:
+        before: `step`, `loss` (or None) and `eval_loop_rate` of earlier evaluations.
+        now: the same of this one.
+    """
+    for earlier in before:
+        if now["loss"] is None or earlier["loss"] is None or now["loss"] >= earlier["loss"]:
+            continue
+        if now["eval_loop_rate"] >= earlier["eval_loop_rate"] + LOOPS_RISE:
+            return (
+                f"Warning: at step {now['step']}, {now['eval_loop_rate']:.0%} of the specimens' "
+                f"text lies in loops, at step {earlier['step']} it was "
+                f"{earlier['eval_loop_rate']:.0%}, though the loss has fallen from "
+                f"{earlier['loss']:.3f} to {now['loss']:.3f}: read them on the run's page before "
+                "training on."
+            )
+    return None
 
 
 def _shown(specimen: Specimen) -> str:

@@ -8,11 +8,12 @@ nothing had been written.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -32,6 +33,8 @@ from fabula.writing.receipt import receipt
 
 LEAST_ROOM = 16
 """Tokens of a story that are still worth writing."""
+MOST_UNPACKED = 300_000_000
+"""4-bit weights that are kept in full while a model writes: 1.2 GB."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ def _as_it_writes(inner: Any, seed: int) -> Iterator[None]:
     In training, attention knows documents packed into a row, and no keys of before.
     """
     trained_with = inner.config._attn_implementation
+    dense = _unpacked(inner)
     here = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     try:
         inner.set_attn_implementation("sdpa")
@@ -146,9 +150,36 @@ def _as_it_writes(inner: Any, seed: int) -> Iterator[None]:
             torch.compiler.set_stance("force_eager"),
         ):
             torch.manual_seed(seed)
+            for layer, weight in dense:
+                layer.forward = partial(_multiplied, weight, layer.bias)
             yield
     finally:
+        for layer, _ in dense:
+            vars(layer).pop("forward", None)  # the class's own again
         inner.set_attn_implementation(trained_with)
+
+
+def _unpacked(inner: nn.Module) -> list[tuple[Any, torch.Tensor]]:
+    """4-bit layers of a small model on a CPU with their weights in full.
+
+    Unpacking them again for every token would take as long as all the rest.
+    """
+    # An adapter's own layers are called the same, and hold these.
+    kept = [m for m in inner.modules() if not hasattr(m, "base_layer")]
+    layers = [m for m in kept if type(getattr(m, "weight", None)).__name__ == "Params4bit"]
+    weights: list[Any] = [layer.weight for layer in layers]
+    size = sum(2 * weight.numel() for weight in weights)
+    if not layers or size > MOST_UNPACKED or weights[0].device.type != "cpu":
+        return []
+    unpack: Any = importlib.import_module("bitsandbytes.functional").dequantize_4bit
+    return [
+        (layer, unpack(weight.data, weight.quant_state).float())
+        for layer, weight in zip(layers, weights, strict=True)
+    ]
+
+
+def _multiplied(weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    return nn.functional.linear(x.to(weight.dtype), weight, bias).to(x.dtype)
 
 
 def write_specimens(

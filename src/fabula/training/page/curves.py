@@ -6,7 +6,7 @@ from typing import Any
 
 from fabula.reading.highlight import escape
 from fabula.training.kinds import STORIES, kind_of
-from fabula.training.page.svg import Line, Points, curves
+from fabula.training.page.svg import SHARE, Line, Points, curves
 from fabula.training.plot import smooth
 from fabula.training.records import Record
 from fabula.training.schedule import peak_rates, planned, told
@@ -76,12 +76,14 @@ def _learning_rate(record: Record) -> str:
         along = list(zip(places, (peak * f for f in factors), strict=True))
         lines.append(Line(f"{_words(name)}, planned", along, f"{style} planned"))
         if name == followed and record.steps:
+            # A step's rate is that of the moment before it.
             done = [
-                (float(x["progress"] if by_share else x["step"]), float(x["learning_rate"]))
+                ((x["step"] - 1) * (x["progress"] / x["step"] if by_share else 1.0),
+                 float(x["learning_rate"]))
                 for x in record.steps
-            ]
+            ]  # fmt: skip
             lines.append(Line(_words(name), done, style))
-    x_name = "share of the run" if by_share else "step"
+    x_name = SHARE if by_share else "step"
     drawing = curves("Learning rate, planned and followed", lines, x_name, from_zero=True)
     return figure("Learning rate", told(recipe), drawing)
 
@@ -176,5 +178,6 @@ def compared(records: list[Record]) -> str:
             for n, r in enumerate(records)
         ]
         if any(line.points for line in lines):
-            drawn.append(figure(title, "over steps", curves(title, lines)))
+            span = (0.0, 1.03) if key in ("eval_loop_rate", "eval_wishes_kept") else None
+            drawn.append(figure(title, "over steps", curves(title, lines, span=span)))
     return f'<div class="plots">{"".join(drawn)}</div>'

@@ -68,7 +68,9 @@ def span(seconds: float) -> str:
     """A length of time as people say it."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, left = divmod(rest, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes}:{left:02} min"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes}:{left:02} min" if minutes else f"{left} s"
 
 
 def _round(number: float) -> str:
@@ -164,7 +166,7 @@ def data(record: Record) -> str:
 def recipe(record: Record) -> str:
     """All settings, those that differ from the defaults in bold, and the file itself."""
     rows = []
-    given = _flat(record.recipe.model_dump(mode="json"))
+    given = flat_recipe(record.recipe)
     usual = _flat(_defaults())
     for key, value in given.items():
         shown = escape(value)
@@ -187,6 +189,11 @@ def _defaults() -> dict[str, Any]:
     smallest = {"name": "x", "base_model": "x", "data": [{"corpus": "x"}], "steps": 1}
     made = Recipe.model_validate(smallest).model_dump(mode="json")
     return {k: v for k, v in made.items() if k not in smallest}
+
+
+def flat_recipe(recipe: Recipe) -> dict[str, str]:
+    """Every setting of a recipe by its dotted key, in words."""
+    return _flat(recipe.model_dump(mode="json"))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
@@ -227,18 +234,19 @@ def machine(record: Record) -> str:
     if sittings:
         html += table(
             ["sitting from step", "began", "ended"],
-            [[f"{s['step']:,}", _moment(s.get("began")), _moment(s.get("ended"))]
+            [[f"{s['step']:,}", moment(s.get("began")), moment(s.get("ended"))]
              for s in sittings],
             style="words",
         )  # fmt: skip
     return html
 
 
-def _moment(value: Any) -> str:
+def moment(value: Any) -> str:
+    """A time as people read it."""
     return str(value)[:19].replace("T", " ") + " UTC" if value else "-"
 
 
-def foot(record: Record, moment: str) -> str:
+def foot(record: Record, drawn: str) -> str:
     """Links to the run's other files, and when the page was drawn."""
     files: Sequence[tuple[str, str]] = (
         ("CARD.md", "model card"), ("recipe.yaml", "recipe"), ("metrics.jsonl", "all figures"),
@@ -247,5 +255,5 @@ def foot(record: Record, moment: str) -> str:
     links = [f'<a href="{f}">{name}</a>' for f, name in files if (record.folder / f).is_file()]
     return (
         f"<p>Beside this page: {', '.join(links) or 'nothing yet'}.</p>"
-        f"<p>Drawn {_moment(moment)}; <code>fabula runs FOLDER</code> draws it anew.</p>"
+        f"<p>Drawn {moment(drawn)}; <code>fabula runs FOLDER</code> draws it anew.</p>"
     )

@@ -16,6 +16,8 @@ WIDTH, HEIGHT = 460, 210
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 26
 MOST_POINTS = 400
 """Points of a line; more are drawn as the means of so many parts."""
+SHARE = "share of the run"
+"""Name of a horizontal axis that goes from 0 to 1."""
 MOST_PLACES = 120
 """Places at which the pointer is told numbers."""
 
@@ -55,11 +57,11 @@ def fewer(points: Points, most: int = MOST_POINTS) -> list[tuple[float, float]]:
     return [*found, points[-1]]
 
 
-def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers between two numbers, at most about so many."""
+def nice_ticks(low: float, high: float, most: int = 5, least: float = 0.0) -> list[float]:
+    """Round numbers between two numbers, at most about so many, `least` apart or more."""
     if not high > low:
         return [low]
-    raw = (high - low) / most
+    raw = max((high - low) / most, least)
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
@@ -161,10 +163,10 @@ def _grid(frame: _Frame, x_name: str) -> str:
             f'<text class="note" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
             f"{short(tick)}</text>"
         )
-    ticks = nice_ticks(frame.x0, frame.x1, 5)
+    ticks = nice_ticks(frame.x0, frame.x1, 5, 1.0 if x_name == "step" else 0.0)
     for tick in ticks:
         x = frame.x(tick)
-        if x > WIDTH - RIGHT - 30 and tick is not ticks[0]:
+        if x > WIDTH - RIGHT - 8 - 6 * len(x_name) and tick is not ticks[0]:
             continue  # the axis is named there
         parts.append(
             f'<text class="note" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">'
@@ -188,7 +190,7 @@ def _pointer(frame: _Frame, lines: Sequence[Line], x_name: str) -> str:
     for number, x in enumerate(xs):
         left = (edges[number - 1] + edges[number]) / 2 if number else edges[0] - 4
         right = (edges[number] + edges[number + 1]) / 2 if number + 1 < len(xs) else edges[-1] + 4
-        said = [f"{x_name} {x:,.0f}"] if x_name != "share of the run" else [f"{x:.0%} of the run"]
+        said = [f"{x_name} {x:,.0f}"] if x_name != SHARE else [f"{x:.0%} of the run"]
         for line in lines:
             at, value = _nearest(line.points, x)
             beside = "" if not line.dots or round(at) == round(x) else f" (at {at:,.0f})"
