@@ -32,6 +32,7 @@ def recipe_data(corpus: Path, **changes: Any) -> dict[str, Any]:
         "steps": 4,
         "evaluation": {"max_documents": 4},
         "dtype": "float32",
+        "specimens": None,
     }
     if "base_model" in changes:
         del data["init"]

@@ -26,7 +26,9 @@ VERBS = {
     "corpus": "Write the report and the card of a prepared corpus anew.",
     "plan": "Say what training a model takes: memory, rate, hours, disk.",
     "doctor": "Look at what a recipe would learn, before its first step.",
+    "schedule": "Show the learning rate over a run before it begins.",
     "train": "Train or fine-tune a model from a recipe.",
+    "runs": "List runs, compare them, or draw the page of one.",
     "evaluate": "Score a model on held-out stories.",
     "models": "List the models that can write here.",
 }

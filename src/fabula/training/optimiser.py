@@ -1,9 +1,8 @@
-"""Optimisers and learning-rate annealing."""
+"""Optimisers."""
 
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,10 +13,8 @@ from torch.optim import AdamW, Muon, Optimizer
 from fabula.errors import FabulaError, MissingExtra
 from fabula.training.loss import base_of
 from fabula.training.parallel import parted_like
-from fabula.training.recipe import Recipe, Schedule
-
-FLOOR = 0.02
-"""Smallest share of the peak rate during warm-up, so that no step is wasted on a rate of 0."""
+from fabula.training.recipe import Recipe
+from fabula.training.schedule import rate_factor as rate_factor
 
 
 class MuonWithAdamW(Optimizer):
@@ -105,31 +102,6 @@ def _eight_bit(groups: list[Any], common: dict[str, Any], paged: bool) -> Optimi
     kind = optim.PagedAdamW8bit if paged and torch.cuda.is_available() else optim.AdamW8bit
     made: Optimizer = kind(groups, **common)
     return made
-
-
-def rate_factor(schedule: Schedule, progress: float) -> float:
-    """The learning rate relative to its peak.
-
-    Args:
-        progress: share of the run that is done, from 0 to 1.
-    """
-    low = schedule.min_lr_ratio
-    if progress < schedule.warmup:
-        return max(progress / schedule.warmup, FLOOR)
-    if schedule.name == "constant":
-        return 1.0
-    share = min((progress - schedule.warmup) / max(1 - schedule.warmup, 1e-9), 1.0)
-    if schedule.name == "linear":
-        fall = share
-    elif schedule.name == "wsd":
-        start = 1 - schedule.decay
-        # The square root falls fast first (Hägele et al. 2024, "1-sqrt").
-        fall = math.sqrt(min(max((progress - start) / max(schedule.decay, 1e-9), 0.0), 1.0))
-    else:
-        if schedule.name == "cosine_with_restarts" and share < 1:
-            share = share * schedule.cycles % 1
-        fall = (1 - math.cos(math.pi * share)) / 2
-    return low + (1 - low) * (1 - fall)
 
 
 def _parts(optimiser: Any) -> Iterator[Optimizer]:

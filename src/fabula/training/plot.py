@@ -1,4 +1,4 @@
-"""The loss curve of a run, as a picture."""
+"""The curves of a run, as a picture: loss, held-out perplexity, learning rate, speed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from fabula.errors import MissingExtra
 from fabula.story.files import write_atomic
-from fabula.training.kinds import kind_of
+from fabula.training.kinds import STORIES, kind_of
 
-INK, TRAIN, HELD_OUT, RATE = "#2b2b33", "#4c72b0", "#c44e52", "#8f8f99"
+INK, TRAIN, HELD_OUT, RATE, SPEED = "#2b2b33", "#4c72b0", "#c44e52", "#8f8f99", "#55a868"
 
 
 def smooth(values: list[float]) -> list[float]:
@@ -27,7 +27,7 @@ def smooth(values: list[float]) -> list[float]:
 
 
 def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Draw training loss, held-out loss and learning rate over steps.
+    """Draw losses, held-out word perplexity (of stories), learning rate and tokens/s over steps.
 
     Args:
         lines: of metrics.jsonl.
@@ -42,9 +42,12 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
     steps = [line for line in lines if "loss" in line]
     scores = [line for line in lines if "eval_loss" in line]
     kind = kind_of(scores)
-    figure = Figure(figsize=(9, 5.6), dpi=130, layout="constrained")
+    figure = Figure(figsize=(9, 7), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
+    several = kind is STORIES and bool(scores)
+    heights = [4, 1.4, 1, 1] if several else [4, 1, 1]
+    rows = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
+    top, rate, speed = rows[0], rows[-2], rows[-1]
     x = [line["step"] for line in steps]
     y = [line["loss"] for line in steps]
     top.plot(x, y, color=TRAIN, alpha=0.25, linewidth=1)
@@ -70,16 +73,27 @@ def draw(lines: list[dict[str, Any]], path: Path, title: str) -> None:
             color=HELD_OUT,
             fontsize=9,
         )
-    bottom.plot(x, [line["learning_rate"] for line in steps], color=RATE, linewidth=1.6)
-    bottom.set_ylim(bottom=0)
-    bottom.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    if several:
+        points = [(line["step"], line["eval_word_perplexity"]) for line in scores]
+        rows[1].plot(*zip(*points, strict=True), color=HELD_OUT, linewidth=1.6, marker="o",
+                     markersize=3)  # fmt: skip
+        rows[1].set_ylabel("word\nperplexity", color=INK)
+    rate.plot(x, [line["learning_rate"] for line in steps], color=RATE, linewidth=1.6)
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    rate.set_ylabel("learning\nrate", color=INK)
+    fast = [line["tokens_per_second"] for line in steps]
+    speed.plot(x, fast, color=SPEED, alpha=0.25, linewidth=1)
+    speed.plot(x, smooth(fast), color=SPEED, linewidth=1.6)
+    speed.set_ylabel("tokens/s", color=INK)
+    speed.set_xlabel("step", color=INK)
+    for axes in (rate, speed):
+        axes.set_ylim(bottom=0)
     top.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
     top.set_ylabel(kind.unit, color=INK)
-    bottom.set_ylabel("learning rate", color=INK)
-    bottom.set_xlabel("step", color=INK)
     if steps or scores:
         top.legend(frameon=False, loc="best")
-    for axes in (top, bottom):
+    figure.align_ylabels(rows)
+    for axes in rows:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.tick_params(colors=INK, labelsize=9)

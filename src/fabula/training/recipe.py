@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fabula.errors import FabulaError
+from fabula.story import Brief
 from fabula.story.files import parse_data, read_text, validate
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -259,6 +260,7 @@ class Schedule(Part):
         warmup: share of the run over which the rate rises from (almost) nothing.
         min_lr_ratio: the rate at the end, relative to the peak.
         decay: wsd only: share of the run, at its end, over which the rate falls.
+        restarts: how often the rate starts anew at its peak: cosine, linear and wsd.
         cycles: cosine_with_restarts only: number of cosines.
     """
 
@@ -266,7 +268,43 @@ class Schedule(Part):
     warmup: Share = 0.03
     min_lr_ratio: Share = 0.0
     decay: Share = 0.2
+    restarts: Annotated[int, Field(ge=0, le=1000)] = 0
     cycles: Positive = 4
+
+    @model_validator(mode="after")
+    def _can_restart(self) -> Schedule:
+        if self.restarts and self.name not in ("cosine", "linear", "wsd"):
+            other = "leave restarts out" if self.name == "constant" else "give cycles instead"
+            raise ValueError(f"is '{self.name}', which has no restarts: {other}")
+        return self
+
+
+class Specimens(Part):
+    """Stories that the model in training writes at every evaluation, for the same briefs.
+
+    The loss can fall while the stories get worse: these are to be read, and their loops and the
+    wishes that they keep are counted. Each is a single sample, in the text format, from the same
+    seed: nothing is chosen among candidates, and nothing holds repetition back.
+
+    Attributes:
+        briefs: what is asked for; null asks for three of ours (`specimens.yaml`), which differ in
+            genre, arc and point of view.
+        tokens: most tokens of a story with its outline; one that goes on is cut off.
+        temperature, top_p, min_p: of the sampler.
+    """
+
+    briefs: Annotated[list[Brief], Field(min_length=1, max_length=16)] | None = None
+    tokens: Annotated[int, Field(ge=16, le=8192)] = 400
+    temperature: Annotated[float, Field(gt=0, le=5)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.05
+
+    @field_validator("briefs")
+    @classmethod
+    def _ask_for_something(cls, value: list[Brief] | None) -> list[Brief] | None:
+        if any(brief.is_empty for brief in value or ()):
+            raise ValueError("has an empty brief; wish for at least one thing")
+        return value
 
 
 class Evaluation(Part):
@@ -316,6 +354,7 @@ class Recipe(Part):
         kernels: of norms, rotary positions and gated layers: PyTorch's, or liger's (a GPU, and
             `pip install 'fabula[gpu]'`).
         save_dtype: of the final weights of a full run.
+        specimens: stories written at every evaluation; null writes none.
         report_to: trackers of the Trainer: tensorboard, wandb, mlflow, trackio.
         log_every: steps between lines of metrics.jsonl.
         sample_brief: a brief whose story is written before and after, by `fabula train`.
@@ -345,6 +384,7 @@ class Recipe(Part):
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     loss_on_prompt: Share = 0.0
     evaluation: Evaluation = Evaluation()
+    specimens: Specimens | None = Specimens()
     checkpoint: Checkpoints = Checkpoints()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -435,7 +475,7 @@ class Recipe(Part):
     def resume_key(self) -> dict[str, Any]:
         """What a resumed run must have in common with its start."""
         free = {"epochs", "steps", "max_minutes", "evaluation", "checkpoint", "report_to"}
-        free |= {"log_every", "sample_brief", "workers", "parallel"}
+        free |= {"log_every", "sample_brief", "workers", "parallel", "specimens"}
         return self.model_dump(mode="json", exclude=free)
 
 

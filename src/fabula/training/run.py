@@ -19,8 +19,10 @@ from fabula.training.heldout import HeldOut, Score
 from fabula.training.kernels import use_liger
 from fabula.training.packing import Deck, Look, Stream, look, open_deck
 from fabula.training.recipe import Recipe, dump_recipe
+from fabula.training.seeing import watched
 from fabula.training.sitting import Announce, Log, Outcome, checkpoint_of, sit
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer, train_tokenizer
+from fabula.training.trackers import check_trackers
 
 
 def train(
@@ -48,6 +50,7 @@ def train(
         recipe = recipe.model_copy(update={"parallel": "fsdp"})
     _check_shares(recipe, here.size)
     parallel.join()
+    check_trackers(recipe.report_to)
     folder = runs / recipe.name
     if here.first:
         if force and not resume and (folder / "recipe.yaml").is_file():
@@ -61,7 +64,8 @@ def train(
         how = "the model parted among them (FSDP2)" if recipe.parallel == "fsdp" else "DDP"
         announce.note(f"{here.size} processes, {how}.")
     try:
-        return _train(recipe, folder, announce, doctor)
+        with watched(announce, folder) as noted:
+            return _train(recipe, folder, noted, doctor)
     except BaseException as error:
         # A run refused before its first step leaves nothing behind but what took time to draw.
         kept = any(f.stat().st_size for f in folder.glob("pairs*.jsonl"))

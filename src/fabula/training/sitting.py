@@ -20,6 +20,7 @@ from fabula.training.loss import LossOf
 from fabula.training.packing import Batch
 from fabula.training.plot import draw
 from fabula.training.recipe import Recipe
+from fabula.training.seeing import Seeing
 from fabula.training.trainer import StoryTrainer
 
 Result = TypeVar("Result")
@@ -173,6 +174,7 @@ def sit(
     def report(line: dict[str, Any]) -> None:
         if not first:
             return
+        seeing.sees(line)
         log.add(line)
         announce.metrics(line, trainer.progress)
 
@@ -183,6 +185,7 @@ def sit(
     else:
         announce.ready()
     log = Log(folder / "metrics.jsonl", counts.step if first else None)
+    seeing = Seeing(recipe, folder, model, stream, held_out, counts.step, announce)
     with stop_signals() as asked:
         trainer = make(
             model=model,
@@ -198,6 +201,7 @@ def sit(
             note=announce.note,
             asked_to_stop=lambda: bool(asked),
         )
+        seeing.joins(trainer)
         trainer.train()
     counts.seconds = trainer.seconds
     parallel.wait()

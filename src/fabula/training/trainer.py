@@ -98,6 +98,7 @@ class StoryTrainer(Trainer):
         self.note = note
         self.asked_to_stop = asked_to_stop
         self.last_score: tuple[int, Any] | None = None
+        self.after_evaluation: Callable[[StoryTrainer], None] = lambda trainer: None
         self.started = time.monotonic()
         self.world = parallel.world()
         self.sharded = parallel.is_sharded(model)
@@ -433,6 +434,12 @@ class StoryTrainer(Trainer):
         return self.finished or asked
 
     def evaluate_held_out(self) -> Any:
+        """Score the held-out documents, and let be seen what the model writes."""
+        score = self._score_held_out()
+        self.after_evaluation(self)
+        return score
+
+    def _score_held_out(self) -> Any:
         """Score the held-out documents and report them, once a step."""
         if self.held_out is None:
             return None
