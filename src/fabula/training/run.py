@@ -12,7 +12,7 @@ from torch import nn
 
 from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
-from fabula.training import checkpoint, loss, models
+from fabula.training import adapters, checkpoint, loss, models
 from fabula.training.card import write_card
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
@@ -43,13 +43,15 @@ def train(
     folder = runs / recipe.name
     if force and not resume and (folder / "recipe.yaml").is_file():
         shutil.rmtree(folder)
-    recipe = _prepare_folder(folder, models.choose_dtype(recipe), resume)
+    recipe = adapters.settle(models.choose_dtype(recipe))
+    recipe = _prepare_folder(folder, recipe, resume)
     fresh = not (folder / "recipe.yaml").exists()
     try:
         return _train(recipe, folder, announce)
     except BaseException:
         # A run refused before its first step leaves nothing behind but what took time to draw.
-        kept = any(f.stat().st_size for f in folder.glob("pairs*.jsonl"))
+        drawn = (*folder.glob("pairs*.jsonl"), *folder.glob("thumbs*.jsonl"))
+        kept = any(f.stat().st_size for f in drawn)
         if fresh and not kept and not checkpoint.found(folder / "checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -84,8 +86,10 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
 
     # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
     set_seed(recipe.seed)
-    source = models.resolve(recipe.base_model) if recipe.base_model is not None else None
+    base = adapters.find_base(recipe.base_model) if recipe.base_model is not None else None
+    source = base.source if base is not None else None
     if recipe.preferences is not None or recipe.picks is not None:
+        assert base is not None
         assert source is not None
         _check_context(recipe, source)
         _make_folder(folder)
@@ -94,7 +98,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
         else:
             # trl takes seconds to load, which no other run needs.
             from fabula.training.preferences.run import train_preferences as tune  # type: ignore[assignment]
-        return tune(recipe, source, folder, announce)
+        return tune(recipe, base, folder, announce)
     deck = open_deck(recipe)
     if source is not None:
         _check_context(recipe, source)
@@ -112,7 +116,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     _tell(seen, recipe, model, announce)
     loss_of = loss.choose(model, vocabulary)
     if recipe.method != "full":
-        model = models.add_adapter(model, recipe)
+        model = adapters.attach(model, recipe, base.adapter if base is not None else None)
         loss_of.inner = model.get_base_model()  # type: ignore[operator]
     if recipe.teacher is not None:
         loss_of.share = recipe.teacher.share

@@ -13,7 +13,7 @@ from torch import nn
 from fabula.engines.digest import digest_file
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import models
+from fabula.training import adapters, models
 from fabula.training.handover import write_model
 from fabula.training.packing import Batch, check_ids
 from fabula.training.picks import branches
@@ -25,11 +25,13 @@ from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
 from fabula.training.tokenizer import open_tokenizer
 
 
-def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -> Outcome[Taste]:
+def train_picks(
+    recipe: Recipe, base: adapters.Base, folder: Path, announce: Announce
+) -> Outcome[Taste]:
     """Carry a recipe with picks out, or go on with it.
 
     Args:
-        source: folder or hub id of the base model.
+        base: the model, and the adapter on it, that the run starts from.
         folder: of the run.
 
     Raises:
@@ -39,7 +41,7 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
     assert picks is not None
     paths = [Path(file).expanduser() for file in picks.files]
     stories, others = parted([s for path in paths for s in read_picks(path)], picks.held_out)
-    tokenizer = open_tokenizer(source)
+    tokenizer = open_tokenizer(base.source)
     parts = ([_fewer(story, picks) for story in stories], others)
     learnt, held_out = (
         [
@@ -58,7 +60,7 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
             )
     last, counts = checkpoint_of(folder, announce)
     _remember(paths, folder, resumed=last is not None)
-    model = models.load_base(source, recipe)
+    model = models.load_base(base.source, recipe)
     # Opened now, so that what is wrong with it is said before time is spent.
     other = _other(recipe, picks.blend, model) if picks.blend is not None else {}
     rows = [*learnt, *held_out]
@@ -73,7 +75,8 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
         # Before a checkpoint is loaded into the model: the reference never learns.
         reference = copy.deepcopy(model).requires_grad_(False).eval()
     else:
-        model = models.add_adapter(model, recipe)
+        model = adapters.attach(model, recipe, base.adapter)
+        adapters.hold(model, adapters.snapshot(model) if base.adapter is not None else None)
     if recipe.gradient_checkpointing:
         models.recompute_activations(model)
     if recipe.compile:
@@ -104,6 +107,8 @@ def train_picks(recipe: Recipe, source: str, folder: Path, announce: Announce) -
         _mix(model, other, picks.blend.share)
         trainer.last_score = None
         trainer.evaluate_held_out()
+    if reference is None:
+        adapters.hold(model, None)
     final = write_model(recipe, model, tokenizer, folder) if trainer.finished else None
     first = next((line for line in lines if "eval_loss" in line), None)
     outcome = Outcome(
@@ -197,7 +202,7 @@ def _told_by(reference: nn.Module | None, model: nn.Module) -> Callable[[Batch],
     def told(batch: Batch) -> torch.Tensor:
         if reference is not None:
             return branches.log_probabilities(reference, batch)
-        with models.evaluating(model), model.disable_adapter():  # type: ignore[operator]
+        with models.evaluating(model), adapters.as_reference(model):
             return branches.log_probabilities(model, batch)
 
     return told
