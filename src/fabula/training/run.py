@@ -12,7 +12,7 @@ from torch import nn
 
 from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
-from fabula.training import adapters, checkpoint, loss, models
+from fabula.training import adapters, checkpoint, loss, models, neftune
 from fabula.training.card import write_card
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
@@ -124,6 +124,8 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     if recipe.gradient_checkpointing:
         models.recompute_activations(loss_of.inner)
         loss_of.inner.enable_input_require_grads()
+    if recipe.neftune_alpha is not None:
+        neftune.Noise(loss_of.inner, recipe.neftune_alpha)
     if recipe.compile:
         models.compile_layers(loss_of.inner)
     write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
