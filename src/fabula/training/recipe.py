@@ -1,4 +1,7 @@
-"""The recipe: one YAML file that fixes a training run; unknown keys are refused."""
+"""The recipe: one YAML file that fixes a training run; unknown keys are refused.
+
+`extends: other.yaml` takes another recipe, beside the file, for what a recipe does not say itself.
+"""
 
 from __future__ import annotations
 
@@ -478,15 +481,53 @@ def load_recipe(path: Path, **changes: Any) -> Recipe:
     """Read a recipe from YAML or JSON; `changes` (None: no change) override its keys.
 
     Raises:
-        FabulaError: unreadable, an unknown key (with the nearest right one), or a wrong value.
+        FabulaError: unreadable, an unknown key (with the nearest right one), or a wrong value; or
+            what it extends is missing or extends it.
     """
-    data = parse_data(read_text(path, MAX_RECIPE_BYTES), str(path))
-    if not isinstance(data, dict):
-        raise FabulaError(f"{path}: not a recipe; it needs keys and values.")
+    data = _extended(path, ())
     changes = {key: value for key, value in changes.items() if value is not None}
     if "base_model" in changes:
         data.pop("init", None)
     return validate(Recipe, {**data, **changes}, str(path))
+
+
+def _extended(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    """What a recipe says, on top of what the recipe says that it extends.
+
+    Args:
+        children: the recipes that have led here, the first one first.
+    """
+    if path.resolve() in [child.resolve() for child in children]:
+        circle = " -> ".join(str(p) for p in (*children, path))
+        raise FabulaError(f"{children[0]}: 'extends' goes in a circle ({circle}); end it somewhere.")
+    if children and not path.is_file():
+        raise FabulaError(
+            f"{children[-1]}: extends {path}, which does not exist; name a recipe beside it."
+        )
+    data = parse_data(read_text(path, MAX_RECIPE_BYTES), str(path))
+    if not isinstance(data, dict):
+        raise FabulaError(f"{path}: not a recipe; it needs keys and values.")
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    if not isinstance(parent, str) or not parent:
+        raise FabulaError(f"{path}: extends is {parent!r}; name a recipe beside it.")
+    below = _extended(path.parent / Path(parent).expanduser(), (*children, path))
+    # A base and random weights exclude each other: the later word counts.
+    for one, other in (("base_model", "init"), ("init", "base_model")):
+        if data.get(one) is not None and other not in data:
+            below.pop(other, None)
+    return _merged(below, data)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Keys of both, `above` where both have them; parts are merged, lists replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def dump_recipe(recipe: Recipe) -> str:
