@@ -73,6 +73,7 @@ def make_model(kind: str, folder: Path, tokenizer: Path) -> Path:
         GPT2Config,
         LlamaConfig,
         MistralConfig,
+        Qwen3Config,
     )
 
     shape: dict[str, Any] = {
@@ -91,6 +92,7 @@ def make_model(kind: str, folder: Path, tokenizer: Path) -> Path:
         "gpt2": lambda: GPT2Config(
             vocab_size=VOCABULARY, n_embd=64, n_layer=2, n_head=4, n_positions=CONTEXT, **ids
         ),
+        "qwen3": lambda: Qwen3Config(**shape, **ids, head_dim=32),
     }[kind]()
     torch.manual_seed(7)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
@@ -100,9 +102,10 @@ def make_model(kind: str, folder: Path, tokenizer: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> dict[str, Path]:
-    """Tiny random models: llama, mistral (with a window shorter than documents), gpt2."""
+    """Tiny random models: llama, mistral (with a window shorter than documents), gpt2, qwen3."""
     folder = tmp_path_factory.mktemp("models")
-    return {k: make_model(k, folder / k, tokenizer_folder) for k in ("llama", "mistral", "gpt2")}
+    kinds = ("llama", "mistral", "gpt2", "qwen3")
+    return {kind: make_model(kind, folder / kind, tokenizer_folder) for kind in kinds}
 
 
 @pytest.fixture(autouse=True)

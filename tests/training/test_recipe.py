@@ -72,3 +72,42 @@ def test_limits_may_change_on_resume_and_the_rest_may_not(tmp_path: Path) -> Non
     assert key() == key(steps=99, max_minutes=3, checkpoint={"every": 1})
     assert key() != key(seed=1)
     assert key() != key(sequence_length=256)
+
+
+def test_a_recipe_may_extend_another(tmp_path: Path) -> None:
+    """Parts are merged, lists and values replaced, and the run's own recipe is whole."""
+    data = recipe_data(tmp_path, optimiser={"learning_rate": 1e-3, "clip": 0.5})
+    write(tmp_path / "a.yaml", data)
+    (tmp_path / "more").mkdir()
+    middle = {"extends": "../a.yaml", "name": "b", "optimiser": {"learning_rate": 2e-3}}
+    write(tmp_path / "more" / "b.yaml", middle)
+    last = {"extends": "b.yaml", "name": "c", "base_model": "embedded", "data": [{"corpus": "trees"}]}
+    recipe = load_recipe(write(tmp_path / "more" / "c.yaml", last))
+    assert (recipe.name, recipe.base_model, recipe.init) == ("c", "embedded", None)
+    assert (recipe.optimiser.learning_rate, recipe.optimiser.clip) == (2e-3, 0.5)
+    assert [source.corpus for source in recipe.data] == ["trees"]
+    assert load_recipe(tmp_path / "more" / "b.yaml").init == Recipe.model_validate(data).init
+    assert "extends" not in dump_recipe(recipe)
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"r": "nowhere.yaml"}, "nowhere.yaml, which does not exist"),
+        ({"r": "r.yaml"}, "goes in a circle"),
+        ({"r": "s.yaml", "s": "r.yaml"}, "s.yaml -> "),
+        ({"r": 3}, "extends is 3"),
+        ({"r": ""}, "name a recipe beside it"),
+        ({"r": "."}, "does not exist"),
+    ],
+)
+def test_what_cannot_be_extended_is_told(
+    files: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    for name, parent in files.items():
+        write(tmp_path / f"{name}.yaml", {"extends": parent, "name": name})
+    with pytest.raises(FabulaError) as caught:
+        load_recipe(tmp_path / "r.yaml")
+    assert sentence in str(caught.value)
+    assert "r.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -67,6 +67,21 @@ PREFERENCES = Kind(
     ),
 )
 
+THUMBS = Kind(
+    key="eval_auc",
+    short="thumbs told apart by {eval_auc:.3f}",
+    told="thumbs told apart by {eval_auc:.3f} (0.5: not at all), {eval_told:.1%} told right",
+    unit="loss of a thumb",
+    things="thumbs",
+    rows=(
+        ("loss (of a thumb)", "loss"),
+        ("chance that a thumb up has gained more than a thumb down", "auc"),
+        ("share of thumbs told right", "told"),
+        ("reward of a thumb up (nats times beta)", "ups"),
+        ("reward of a thumb down", "downs"),
+    ),
+)
+
 PICKS = Kind(
     key="eval_better",
     short="wrong one likeliest in {eval_wrong:.1%}",
@@ -86,4 +101,4 @@ PICKS = Kind(
 def kind_of(lines: Iterable[Mapping[str, Any]]) -> Kind:
     """The kind of a run with these lines of metrics.jsonl."""
     keys = {key for line in lines for key in line}
-    return next((kind for kind in (PREFERENCES, PICKS) if kind.key in keys), STORIES)
+    return next((kind for kind in (PREFERENCES, THUMBS, PICKS) if kind.key in keys), STORIES)

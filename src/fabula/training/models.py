@@ -216,11 +216,15 @@ def add_adapter(model: nn.Module, recipe: Recipe) -> nn.Module:
         ) from None
     # PEFT would name the folder that the weights were read from: inside the package, or its cache.
     adapted.peft_config["default"].base_model_name_or_path = portable_name(recipe.base_model or "")  # type: ignore[union-attr,index]
-    # Adapters learn in float32 whatever the frozen weights are kept in.
-    for parameter in adapted.parameters():
+    learn_in_float32(adapted)
+    return adapted
+
+
+def learn_in_float32(model: nn.Module) -> None:
+    """Adapters learn in float32 whatever the frozen weights are kept in."""
+    for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    return adapted
 
 
 def portable_name(base: str) -> str:

@@ -69,15 +69,20 @@ def build_optimiser(model: nn.Module, recipe: Recipe) -> Optimizer:
     learns = [p for p in model.parameters() if p.requires_grad]
     if not learns:
         raise FabulaError("No parameter would learn; check the recipe's lora.target.")
-    matrices = [p for p in learns if p.ndim == 2 and id(p) not in outer]
+    ratio = recipe.lora.plus_ratio if recipe.method != "full" else 1.0
+    faster = {id(p) for n, p in model.named_parameters() if ratio != 1 and ".lora_B." in n}
+    matrices = [p for p in learns if p.ndim == 2 and id(p) not in outer | faster]
     rest = [p for p in learns if p.ndim != 2 or id(p) in outer]
     rate, decay = settings.learning_rate, settings.weight_decay
     common: dict[str, Any] = {"lr": rate, "betas": settings.betas, "eps": settings.eps}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": group, "weight_decay": weight_decay}
         for group, weight_decay in ((matrices, decay), (rest, 0.0))
         if group
     ]
+    if faster:  # LoRA+
+        sped = [p for p in learns if id(p) in faster]
+        groups.append({"params": sped, "weight_decay": decay, "lr": rate * ratio})
     if settings.name == "muon" and matrices:
         muon = Muon(
             matrices,

@@ -363,6 +363,13 @@ def check_ids(texts: Iterable[Sequence[int]], vocabulary: int) -> None:
         )
 
 
+def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+    """The numbers below `count` in the order of an epoch of `shuffled`."""
+    order = list(range(count))
+    random.Random(f"{seed}/order/{epoch}").shuffle(order)
+    return order
+
+
 def shuffled(
     count: int, size: int, seed: int, start: Cursor
 ) -> Iterator[tuple[list[int], Cursor, float]]:
@@ -373,8 +380,7 @@ def shuffled(
     """
     epoch, first, batches = start.epoch, start.batch, -(-count // size)
     while True:
-        order = list(range(count))
-        random.Random(f"{seed}/order/{epoch}").shuffle(order)
+        order = epoch_order(count, seed, epoch)
         for number in range(first, batches):
             chosen = order[number * size : (number + 1) * size]
             yield chosen, Cursor(epoch, 0, number + 1), epoch + (number + 1) / batches

@@ -1,4 +1,7 @@
-"""The recipe: one YAML file that fixes a training run; unknown keys are refused."""
+"""The recipe: one YAML file that fixes a training run; unknown keys are refused.
+
+`extends: other.yaml` takes another recipe, beside the file, for what a recipe does not say itself.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,8 @@ class Lora(Part):
         alpha: scale; the update is multiplied by alpha / r (rsLoRA: alpha / sqrt(r)).
         target: "all-linear", or names of modules.
         rslora: Kalajdzievski 2023. dora: Liu et al. 2024.
+        plus_ratio: LoRA+ (Hayou et al. 2024, arXiv:2402.12354): B, which starts from nothing, learns
+            at so many times the rate of A; 1 is plain LoRA, 16 the paper's proposal.
     """
 
     r: Positive = 16
@@ -72,6 +77,7 @@ class Lora(Part):
     target: str | list[str] = "all-linear"
     rslora: bool = False
     dora: bool = False
+    plus_ratio: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
 
 class Quantisation(Part):
@@ -108,32 +114,61 @@ class Source(Part):
 
 
 class Preferences(Part):
-    """Which of two stories for one brief is the better one, learnt through trl.
+    """Which stories a reader prefers, learnt through trl: the better of two, or thumbs up and down.
 
     Attributes:
-        pairs: a file of pairs (`fabula.training.preferences.pairs`); null makes them of what the
-            base model writes for the briefs of `data`, ranked by the receipts.
+        pairs: a file of pairs (`fabula.training.preferences.pairs`).
+        thumbs: kto only: a file of thumbs (`fabula.training.preferences.thumbs`). Without either
+            the base model writes for the briefs of `data`, and the receipts rank its stories.
         held_out: share of the file that is not learnt but measured.
         stories: briefs of `data` that stories are written for.
         samples: stories written for each of them.
         temperature: of these stories.
         margin: a pair is made where the better one keeps this share of the wishes more.
-        loss: dpo (Rafailov et al. 2023, arXiv:2305.18290) or ipo (Azar et al. 2023,
-            arXiv:2310.12036).
+        threshold: kto only: instead of a brief's best and worst, each of its stories gets a thumb:
+            up where it keeps at least this share of the wishes.
+        loss: dpo (Rafailov et al. 2023, arXiv:2305.18290), ipo (Azar et al. 2023,
+            arXiv:2310.12036) or kto (Ethayarajh et al. 2024, arXiv:2402.01306).
         beta: how dear it is to leave the base model: the larger, the dearer.
         sft: weight of the chosen story's own cross-entropy, nats a token, beside that loss (Pang
-            et al. 2024, arXiv:2404.19733).
+            et al. 2024, arXiv:2404.19733); not with kto.
+        desirable, undesirable: kto only: weights of a thumb up and of a thumb down; null balances
+            them by their numbers.
     """
 
     pairs: str | None = None
+    thumbs: str | None = None
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     stories: Positive = 200
     samples: Annotated[int, Field(ge=2, le=64)] = 8
     temperature: Annotated[float, Field(gt=0, le=5)] = 0.8
     margin: Annotated[float, Field(gt=0, le=1)] = 0.15
-    loss: Literal["dpo", "ipo"] = "dpo"
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    loss: Literal["dpo", "ipo", "kto"] = "dpo"
     beta: Annotated[float, Field(gt=0, le=100)] = 0.1
     sft: Annotated[float, Field(ge=0, le=100)] = 0.0
+    desirable: Annotated[float, Field(gt=0, le=1000)] | None = None
+    undesirable: Annotated[float, Field(gt=0, le=1000)] | None = None
+
+    @property
+    def file(self) -> str | None:
+        """The file that is learnt from; None where the model writes its own stories."""
+        return self.thumbs if self.pairs is None else self.pairs
+
+    @model_validator(mode="after")
+    def _fits_its_loss(self) -> Preferences:
+        if self.loss == "kto":
+            if self.sft:
+                raise ValueError("has an sft, which goes with loss 'dpo' or 'ipo' only")
+            if self.pairs is not None and self.thumbs is not None:
+                raise ValueError("has both pairs and thumbs: put them into one file of thumbs")
+            if self.threshold is not None and self.file is not None:
+                raise ValueError("has a threshold, which is for stories that the model writes")
+            return self
+        for key in ("thumbs", "threshold", "desirable", "undesirable"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"has '{key}', which goes with loss 'kto' only")
+        return self
 
 
 class Blend(Part):
@@ -343,12 +378,14 @@ class Recipe(Part):
         micro_batch_size: rows computed at once (packed: as many tokens as so many rows hold).
         batch_size: rows of one optimiser step; a multiple of micro_batch_size.
         teacher: larger models to learn from besides the text; the method has to be full.
-        preferences: learn which of two stories for one brief is the better one, instead of the
-            stories of `data`; each row is one of the two, and a micro-batch has so many pairs.
+        preferences: learn which stories are preferred, instead of the stories of `data`; a
+            micro-batch has so many pairs, or so many thumbs.
         parallel: how several processes (torchrun, accelerate launch) share the work: each has the
             whole model (ddp), or a part of its weights (fsdp: FSDP2; those in 4 bits stay whole).
         workers: processes that vary and encode documents ahead of the training (0: none); the
             documents are the same with any number.
+        neftune_alpha: noise on the embeddings while training (Jain et al. 2023, arXiv:2310.05914);
+            null: none, the paper's values are 5 to 15.
         loss_on_prompt: weight of the prompt's tokens in the loss; 0 learns the completion only.
         compile: fuse the small operations of each layer (torch.compile; needs a C++ compiler).
         kernels: of norms, rotary positions and gated layers: PyTorch's, or liger's (a GPU, and
@@ -382,6 +419,7 @@ class Recipe(Part):
     picks: Picks | None = None
     parallel: Literal["ddp", "fsdp"] = "ddp"
     workers: Annotated[int, Field(ge=0, le=256)] = 0
+    neftune_alpha: Annotated[float, Field(gt=0, le=1000)] | None = None
     loss_on_prompt: Share = 0.0
     evaluation: Evaluation = Evaluation()
     specimens: Specimens | None = Specimens()
@@ -421,7 +459,7 @@ class Recipe(Part):
                 f"has a sequence_length of {self.sequence_length}, longer than the model's "
                 f"context of {self.init.context}"
             )
-        without = self.picks or (self.preferences and self.preferences.pairs)
+        without = self.picks or (self.preferences and self.preferences.file)
         if not self.data and not without:
             raise ValueError("has no data: give at least one corpus")
         if self.preferences is not None:
@@ -430,6 +468,10 @@ class Recipe(Part):
             self._learns_picks()
         if self.epochs is None and self.steps is None and self.max_minutes is None:
             raise ValueError("never ends: give epochs, steps or max_minutes")
+        if self.neftune_alpha is not None and (self.preferences or self.picks):
+            raise ValueError("has a neftune_alpha, which goes with the stories of `data` only")
+        if self.lora.plus_ratio != 1 and self.optimiser.name == "muon":
+            raise ValueError("has a lora.plus_ratio, which goes with AdamW, not with muon")
         if self.teacher is not None and self.method != "full":
             raise ValueError(f"has a teacher, which '{self.method}' cannot: say 'full'")
         if self.batch_size % self.micro_batch_size:
@@ -444,8 +486,10 @@ class Recipe(Part):
             raise ValueError("has preferences, which need a model that can write: give base_model")
         if self.teacher is not None or self.compile:
             raise ValueError("has preferences, which go with no teacher and no compile")
-        if preferences.pairs is not None and self.data:
+        if preferences.file is not None and self.data:
             raise ValueError("has preferences with their own pairs: leave data out")
+        if preferences.loss == "kto" and self.batch_size < 2:
+            raise ValueError("has loss 'kto', which needs a batch_size of at least 2 thumbs")
 
     def _learns_picks(self) -> None:
         assert self.picks is not None
@@ -483,15 +527,55 @@ def load_recipe(path: Path, **changes: Any) -> Recipe:
     """Read a recipe from YAML or JSON; `changes` (None: no change) override its keys.
 
     Raises:
-        FabulaError: unreadable, an unknown key (with the nearest right one), or a wrong value.
+        FabulaError: unreadable, an unknown key (with the nearest right one), or a wrong value; or
+            what it extends is missing or extends it.
     """
-    data = parse_data(read_text(path, MAX_RECIPE_BYTES), str(path))
-    if not isinstance(data, dict):
-        raise FabulaError(f"{path}: not a recipe; it needs keys and values.")
+    data = _extended(path, ())
     changes = {key: value for key, value in changes.items() if value is not None}
     if "base_model" in changes:
         data.pop("init", None)
     return validate(Recipe, {**data, **changes}, str(path))
+
+
+def _extended(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    """What a recipe says, on top of what the recipe says that it extends.
+
+    Args:
+        children: the recipes that have led here, the first one first.
+    """
+    if path.resolve() in [child.resolve() for child in children]:
+        circle = " -> ".join(str(p) for p in (*children, path))
+        raise FabulaError(
+            f"{children[0]}: 'extends' goes in a circle ({circle}); end it somewhere."
+        )
+    if children and not path.is_file():
+        raise FabulaError(
+            f"{children[-1]}: extends {path}, which does not exist; name a recipe beside it."
+        )
+    data = parse_data(read_text(path, MAX_RECIPE_BYTES), str(path))
+    if not isinstance(data, dict):
+        raise FabulaError(f"{path}: not a recipe; it needs keys and values.")
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    if not isinstance(parent, str) or not parent:
+        raise FabulaError(f"{path}: extends is {parent!r}; name a recipe beside it.")
+    below = _extended(path.parent / Path(parent).expanduser(), (*children, path))
+    # A base and random weights exclude each other: the later word counts.
+    for one, other in (("base_model", "init"), ("init", "base_model")):
+        if data.get(one) is not None and other not in data:
+            below.pop(other, None)
+    return _merged(below, data)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Keys of both, `above` where both have them; parts are merged, lists replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def dump_recipe(recipe: Recipe) -> str:

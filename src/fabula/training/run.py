@@ -11,7 +11,7 @@ from torch import nn
 
 from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
-from fabula.training import checkpoint, loss, memory, models, parallel
+from fabula.training import adapters, checkpoint, loss, memory, models, neftune, parallel
 from fabula.training.card import write_card
 from fabula.training.doctor import gate
 from fabula.training.handover import write_model
@@ -55,7 +55,8 @@ def train(
     if here.first:
         if force and not resume and (folder / "recipe.yaml").is_file():
             shutil.rmtree(folder)
-        recipe = _prepare_folder(folder, models.choose_dtype(recipe), resume)
+        recipe = adapters.settle(models.choose_dtype(recipe))
+        recipe = _prepare_folder(folder, recipe, resume)
     else:
         announce = Announce()
     recipe = parallel.of_first(recipe)
@@ -68,7 +69,8 @@ def train(
             return _train(recipe, folder, noted, doctor)
     except BaseException as error:
         # A run refused before its first step leaves nothing behind but what took time to draw.
-        kept = any(f.stat().st_size for f in folder.glob("pairs*.jsonl"))
+        drawn = (*folder.glob("pairs*.jsonl"), *folder.glob("thumbs*.jsonl"))
+        kept = any(f.stat().st_size for f in drawn)
         kept = kept or any("loss" in line for line in Log(folder / "metrics.jsonl", None).lines())
         if fresh and not kept and not checkpoint.found(folder / "checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -95,10 +97,11 @@ def _check_shares(recipe: Recipe, size: int) -> None:
             f"{recipe.micro_batch_size}, which {size} processes cannot share equally; change "
             "batch_size, micro_batch_size or the number of processes."
         )
-    if recipe.preferences is not None and recipe.preferences.pairs is None:
+    chosen = recipe.preferences
+    if chosen is not None and chosen.file is None:
         raise FabulaError(
-            "Pairs of the model's own stories are drawn by one process; run it alone with "
-            "--steps 1, and give its pairs.jsonl as preferences.pairs."
+            "The model's own stories are drawn by one process; run it alone with --steps 1, and "
+            "give what it leaves (pairs.jsonl, thumbs.jsonl) as preferences.pairs or thumbs."
         )
     if recipe.parallel != "fsdp":
         return
@@ -145,8 +148,10 @@ def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True
 
     # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
     set_seed(recipe.seed)
-    source = models.resolve(recipe.base_model) if recipe.base_model is not None else None
+    base = adapters.find_base(recipe.base_model) if recipe.base_model is not None else None
+    source = base.source if base is not None else None
     if recipe.preferences is not None or recipe.picks is not None:
+        assert base is not None
         assert source is not None
         _check_context(recipe, source)
         _make_folder(folder)
@@ -155,7 +160,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True
         else:
             # trl takes seconds to load, which no other run needs.
             from fabula.training.preferences.run import train_preferences as tune  # type: ignore[assignment]
-        return tune(recipe, source, folder, announce, doctor)
+        return tune(recipe, base, folder, announce, doctor)
     deck = open_deck(recipe)
     if source is not None:
         _check_context(recipe, source)
@@ -176,7 +181,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True
     _tell(seen, recipe, model, announce)
     loss_of = loss.choose(model, vocabulary)
     if recipe.method != "full":
-        model = models.add_adapter(model, recipe)
+        model = adapters.attach(model, recipe, base.adapter if base is not None else None)
         loss_of.adapted(model)
     if recipe.teacher is not None:
         loss_of.share = recipe.teacher.share
@@ -184,18 +189,11 @@ def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True
     if recipe.gradient_checkpointing:
         models.recompute_activations(loss_of.inner)
         loss_of.inner.enable_input_require_grads()
+    if recipe.neftune_alpha is not None:
+        neftune.Noise(loss_of.inner, recipe.neftune_alpha)
     gate.stories(
-        recipe,
-        source,
-        stream,
-        tokenizer,
-        model,
-        loss_of,
-        folder,
-        announce,
-        last is not None,
-        doctor,
-    )
+        recipe, source, stream, tokenizer, model, loss_of, folder, announce, last is not None, doctor
+    )  # fmt: skip
     if recipe.compile:
         models.compile_layers(loss_of.inner)
     if here.size > 1 and recipe.parallel == "fsdp":

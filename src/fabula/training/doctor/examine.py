@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from fabula.errors import FabulaError
-from fabula.training import loss, models
+from fabula.training import adapters, loss, models
 from fabula.training.doctor import data, documents, gate, measured, settings, spelling
 from fabula.training.doctor.findings import Finding, refusals, refused, skipped
 from fabula.training.doctor.material import Material, gather
@@ -94,7 +94,7 @@ def _base(recipe: Recipe) -> tuple[str | None, Any, str]:
         return None, None, ""
     source: str | None = None
     try:
-        source = models.resolve(recipe.base_model)
+        source = adapters.find_base(recipe.base_model).source
         return source, models.read_config(source), ""
     except FabulaError as error:
         return source, None, str(error)
@@ -248,7 +248,8 @@ def _measure(
     small = measured.short([t.as_document() for t in material.texts], 4, TOKENS)
     found.append(measured.check_packing(small, loss_of, model))
     if recipe.method != "full":
-        model = models.add_adapter(model, recipe)
+        earlier = adapters.find_base(recipe.base_model or "").adapter
+        model = adapters.attach(model, recipe, earlier)
         loss_of.adapted(model)
     found.append(measured.check_accumulation(small, loss_of, model))
     if recipe.gradient_checkpointing:

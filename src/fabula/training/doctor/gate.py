@@ -25,6 +25,7 @@ from fabula.training.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from fabula.training.picks.branches import Branched
+    from fabula.training.preferences.thumb_trainer import EncodedThumb
     from fabula.training.preferences.trainer import EncodedPair
 
 TEXTS = 32
@@ -107,16 +108,16 @@ def stories(
         settle([measured.check_gradients(model, lambda: loss_of(batch), recipe)], announce, strict)
 
 
-def pairs(
+def judged(
     recipe: Recipe,
-    learnt: Sequence[EncodedPair],
+    learnt: Sequence[EncodedPair] | Sequence[EncodedThumb],
     given: int,
     tokenizer: TextTokenizer,
     model: nn.Module,
     announce: Announce,
     strict: bool = True,
 ) -> None:
-    """All cheap checks of a run on pairs.
+    """All cheap checks of a run on pairs or thumbs.
 
     Args:
         learnt: those that fit, of `given`.
@@ -125,12 +126,13 @@ def pairs(
     Raises:
         FabulaError: one forbids the run.
     """
-    seen = texts.pairs(learnt, tokenizer.pad)
+    seen = texts.judged(learnt, tokenizer.pad)
+    what = "thumbs" if recipe.preferences and recipe.preferences.loss == "kto" else "pairs"
     found = [
         settings.check_dtype(recipe),
         *data.check_manifests(recipe),
         *_of_tokens(seen, tokenizer, _rows(model)),
-        documents.check_endings(given - len(learnt), given, recipe.sequence_length, what="pairs"),
+        documents.check_endings(given - len(learnt), given, recipe.sequence_length, what=what),
     ]
     settle(found, announce, strict)
     if recipe.method != "full":

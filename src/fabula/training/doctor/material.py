@@ -64,7 +64,7 @@ def gather(
     if recipe.picks is not None:
         return _picks(recipe, tokenizer)
     if recipe.preferences is not None:
-        return _pairs(recipe, tokenizer, source, folder, announce)
+        return _preferred(recipe, tokenizer, source, folder, announce)
     return _stories(recipe, tokenizer)
 
 
@@ -81,51 +81,67 @@ def _stories(recipe: Recipe, tokenizer: TextTokenizer) -> Material:
     )
 
 
-def _pairs(
+def _preferred(
     recipe: Recipe, tokenizer: TextTokenizer, source: str | None, folder: Path, announce: Announce
 ) -> Material:
-    from fabula.training.preferences.drawing import first_examples
-    from fabula.training.preferences.pairs import draw_pair, drawn_pairs, parted, read_pairs
-    from fabula.training.preferences.run import PAIRS_FILE, _encode
+    """Pairs or thumbs: a file of them, those that the run has drawn, or a few drawn now."""
+    from fabula.training.preferences import pairs, run, thumbs
 
     preferences = recipe.preferences
     assert preferences is not None
-    kept = folder / PAIRS_FILE
+    kto = preferences.loss == "kto"
+    what = "thumbs" if kto else "pairs"
+    read: Any = thumbs.read_thumbs if kto else pairs.read_pairs
+    drawn: Any = thumbs.drawn_thumbs if kto else pairs.drawn_pairs
+    encode: Any = run._encode_thumbs if kto else run._encode_pairs
+    kept = folder / f"{what}.jsonl"
     per_epoch = True
-    if preferences.pairs is not None:
-        given, _ = parted(read_pairs(Path(preferences.pairs).expanduser()), preferences.held_out)
+    if preferences.file is not None:
+        given, _ = pairs.parted(read(Path(preferences.file).expanduser()), preferences.held_out)
     elif kept.is_file() and kept.stat().st_size:
-        given = drawn_pairs(kept)
+        given = drawn(kept)
     else:
         per_epoch = False
-        from fabula.engines import open_engine
-
-        deck = open_deck(recipe)
         try:
-            engine = open_engine(source or "")
-            given = []
-            for number, example in enumerate(first_examples(deck, 3)):
-                announce.note(f"Drawing a pair to look at: stories for brief {number + 1} of 3.")
-                pair = draw_pair(engine, example, preferences, number)
-                given += [pair] if pair is not None else []
-                if len(given) == min(recipe.micro_batch_size, 2):
-                    break
+            given = _drawn_now(recipe, source, announce)
         except FabulaError as error:
-            return Material(note=f"the pairs are drawn by the base model: {error}")
+            return Material(note=f"the {what} are drawn by the base model: {error}")
         if not given:
             return Material(note="of the first 3 briefs no two stories differ by the margin")
-    encoded = _encode(given, tokenizer, recipe.sequence_length)
+    encoded = encode(given, tokenizer, recipe.sequence_length)
     size = recipe.micro_batch_size
+    fields = ("prompt", "completion") if kto else ("prompt", "chosen", "rejected")
     return Material(
         batches=[
-            texts.pairs(encoded[i : i + size], tokenizer.pad) for i in range(0, len(encoded), size)
+            texts.judged(encoded[i : i + size], tokenizer.pad) for i in range(0, len(encoded), size)
         ],
-        plain=[text for p in given[:TEXTS] for text in (p.prompt, p.chosen, p.rejected)],
+        plain=[getattr(one, field) for one in given[:TEXTS] for field in fields],
         dropped=len(given) - len(encoded),
         looked=len(given),
-        what="pairs",
+        what=what,
         per_epoch=len(encoded) / recipe.batch_size if per_epoch else None,
     )
+
+
+def _drawn_now(recipe: Recipe, source: str | None, announce: Announce) -> list[Any]:
+    """What the base model's own stories for a few briefs give."""
+    from fabula.engines import open_engine
+    from fabula.training.preferences import pairs, thumbs
+    from fabula.training.preferences.drawing import first_examples
+
+    preferences = recipe.preferences
+    assert preferences is not None
+    engine = open_engine(source or "")
+    found: list[Any] = []
+    for number, example in enumerate(first_examples(open_deck(recipe), 3)):
+        announce.note(f"Drawing stories to look at, for brief {number + 1} of 3.")
+        if preferences.loss == "kto":
+            found += thumbs.draw_thumbs(engine, example, preferences, number)
+        elif (pair := pairs.draw_pair(engine, example, preferences, number)) is not None:
+            found.append(pair)
+        if len(found) >= min(recipe.micro_batch_size, 2):
+            break
+    return found
 
 
 def _picks(recipe: Recipe, tokenizer: TextTokenizer) -> Material:

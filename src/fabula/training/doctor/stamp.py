@@ -18,6 +18,7 @@ from typing import Any
 from fabula.engines.digest import digest_file
 from fabula.story import Beat, Brief, Outline, Passage, Setting, render_brief, render_completion
 from fabula.story.files import write_atomic
+from fabula.training.adapters import WEIGHTS, find_base
 from fabula.training.doctor.data import split_files
 from fabula.training.doctor.findings import Finding, ok, refused
 from fabula.training.recipe import Recipe
@@ -46,8 +47,8 @@ def stamp(recipe: Recipe, source: str | None, tokenizer: TextTokenizer | None) -
     data: dict[str, str | None] = {
         str(path): digest_file(path) for _, path in split_files(recipe, held_out=False)
     }
-    if recipe.preferences is not None and recipe.preferences.pairs is not None:
-        name = recipe.preferences.pairs
+    given = recipe.preferences
+    if given is not None and (name := given.file) is not None:
         path = Path(name).expanduser()
         # What is wrong with it is said where it is read.
         data[name] = digest_file(path) if path.is_file() else None
@@ -57,6 +58,9 @@ def stamp(recipe: Recipe, source: str | None, tokenizer: TextTokenizer | None) -
         "format": _format(),
         "base": _weights(source) if source is not None else None,
     }
+    adapter = find_base(recipe.base_model).adapter if recipe.base_model else None
+    if adapter is not None and (adapter / WEIGHTS).is_file():
+        made["base"] = _sum(str(made["base"]), digest_file(adapter / WEIGHTS))
     if tokenizer is not None:
         probe = tokenizer.encode_batch([_probe()])[0]
         made["tokenizer"] = _sum(tokenizer.fingerprint, str(probe), str(tokenizer.eos))

@@ -16,6 +16,7 @@ from fabula.training.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from fabula.training.picks.branches import Branched
+    from fabula.training.preferences.thumb_trainer import EncodedThumb
     from fabula.training.preferences.trainer import EncodedPair
 
 
@@ -148,6 +149,39 @@ def pairs(chosen: Sequence[EncodedPair], pad: int) -> list[Seen]:
     # Pair by pair, the better story first.
     half = len(chosen)
     return [text for n in range(half) for text in (found[n], found[n + half])]
+
+
+def thumbs(chosen: Sequence[EncodedThumb]) -> list[Seen]:
+    """The stories of some thumbs, read back from their batch."""
+    from fabula.training.preferences.thumb_trainer import collate
+
+    # What stands under another's brief is not learnt, and so not looked at.
+    batch = collate(chosen, [thumb.completion for thumb in chosen], 0)
+    rows = zip(
+        chosen,
+        *(batch[k].tolist() for k in ("input_ids", "attention_mask", "completion_mask")),
+        strict=True,
+    )
+    found = []
+    for thumb, ids, there, told in rows:
+        at = [i for i, t in enumerate(there) if t]
+        found.append(
+            Seen(
+                name=thumb.id,
+                ids=[ids[i] for i in at],
+                weights=[float(told[i]) for i in at],
+                prompt=len(thumb.prompt),
+                role="up" if thumb.label else "down",
+            )
+        )
+    return found
+
+
+def judged(chosen: Sequence[EncodedPair] | Sequence[EncodedThumb], pad: int) -> list[Seen]:
+    """The stories of some pairs, or of some thumbs."""
+    if chosen and hasattr(chosen[0], "label"):
+        return thumbs(chosen)  # type: ignore[arg-type]
+    return pairs(chosen, pad)  # type: ignore[arg-type]
 
 
 def picks(rows: Iterable[Branched]) -> list[Seen]:

@@ -13,7 +13,7 @@ from torch import nn
 from fabula.engines.digest import digest_file
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import models, parallel
+from fabula.training import adapters, models, parallel
 from fabula.training.doctor import gate
 from fabula.training.handover import write_model
 from fabula.training.packing import Batch, check_ids
@@ -27,12 +27,12 @@ from fabula.training.tokenizer import open_tokenizer
 
 
 def train_picks(
-    recipe: Recipe, source: str, folder: Path, announce: Announce, doctor: bool = True
+    recipe: Recipe, base: adapters.Base, folder: Path, announce: Announce, doctor: bool = True
 ) -> Outcome[Taste]:
     """Carry a recipe with picks out, or go on with it.
 
     Args:
-        source: folder or hub id of the base model.
+        base: the model, and the adapter on it, that the run starts from.
         folder: of the run.
         doctor: refuse what the doctor refuses; else it is only told.
 
@@ -43,7 +43,7 @@ def train_picks(
     assert picks is not None
     paths = [Path(file).expanduser() for file in picks.files]
     stories, others = parted([s for path in paths for s in read_picks(path)], picks.held_out)
-    tokenizer = open_tokenizer(source)
+    tokenizer = open_tokenizer(base.source)
     parts = ([_fewer(story, picks) for story in stories], others)
     learnt, held_out = (
         [
@@ -62,8 +62,8 @@ def train_picks(
             )
     last, counts = checkpoint_of(folder, announce)
     _remember(paths, folder, resumed=last is not None)
-    gate.inputs(recipe, source, tokenizer, folder, announce, doctor)
-    model = models.load_base(source, recipe)
+    gate.inputs(recipe, base.source, tokenizer, folder, announce, doctor)
+    model = models.load_base(base.source, recipe)
     # Opened now, so that what is wrong with it is said before time is spent.
     other = _other(recipe, picks.blend, model) if picks.blend is not None else {}
     rows = [*learnt, *held_out]
@@ -78,7 +78,8 @@ def train_picks(
         # Before a checkpoint is loaded into the model: the reference never learns.
         reference = copy.deepcopy(model).requires_grad_(False).eval()
     else:
-        model = models.add_adapter(model, recipe)
+        model = adapters.attach(model, recipe, base.adapter)
+        adapters.hold(model, adapters.snapshot(model) if base.adapter is not None else None)
     if recipe.gradient_checkpointing:
         models.recompute_activations(model)
     if last is None:
@@ -114,6 +115,8 @@ def train_picks(
         _mix(model, other, picks.blend.share)
         trainer.last_score = None
         trainer.evaluate_held_out()
+    if reference is None:
+        adapters.hold(model, None)
     final = write_model(recipe, model, tokenizer, folder) if trainer.finished else None
     first = next((line for line in lines if "eval_loss" in line), None)
     outcome = Outcome(
@@ -207,7 +210,7 @@ def _told_by(reference: nn.Module | None, model: nn.Module) -> Callable[[Batch],
     def told(batch: Batch) -> torch.Tensor:
         if reference is not None:
             return branches.log_probabilities(reference, batch)
-        with models.evaluating(model), model.disable_adapter():  # type: ignore[operator]
+        with models.evaluating(model), adapters.as_reference(model):
             return branches.log_probabilities(model, batch)
 
     return told

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,7 @@ from fabula.corpus.augment import Example
 from fabula.engines.protocol import Engine
 from fabula.errors import FabulaError
 from fabula.reading.repetition import repetition
-from fabula.story import Story, render_brief, render_completion
+from fabula.story import Brief, Story, render_brief, render_completion
 from fabula.story.files import read_text, validate
 from fabula.training.preferences.drawing import draw_lines, drawn_lines
 from fabula.training.recipe import Preferences
@@ -48,34 +48,61 @@ class Pair(BaseModel):
     rejected: str = Field(min_length=1)
 
 
+def read_objects(path: Path) -> Iterator[tuple[int, str, Any]]:
+    """Number, place in words and content of each line of a file of JSON lines that is not empty.
+
+    Raises:
+        FabulaError: unreadable, or a line that is no JSON; names it.
+    """
+    for number, line in enumerate(read_text(path, MAX_PAIRS_BYTES).split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            yield number, where, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise FabulaError(f"{where}: not JSON ({error}).") from None
+
+
+def read_pair(number: int, where: str, data: Any) -> Pair:
+    """A pair from what a line says.
+
+    Raises:
+        FabulaError: it is none, or its two stories are the same.
+    """
+    pair = validate(Pair, data, where)
+    if pair.chosen == pair.rejected:
+        raise FabulaError(f"{where}: 'chosen' and 'rejected' are the same; leave the line out.")
+    return pair if pair.id else pair.model_copy(update={"id": f"line {number}"})
+
+
 def read_pairs(path: Path) -> list[Pair]:
     """The pairs of a file.
 
     Raises:
         FabulaError: unreadable, empty, or a line that is no pair; names the line.
     """
-    pairs = []
-    for number, line in enumerate(read_text(path, MAX_PAIRS_BYTES).split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            data = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise FabulaError(f"{where}: not JSON ({error}).") from None
-        pair = validate(Pair, data, where)
-        if pair.chosen == pair.rejected:
-            raise FabulaError(f"{where}: 'chosen' and 'rejected' are the same; leave the line out.")
-        pairs.append(pair if pair.id else pair.model_copy(update={"id": f"line {number}"}))
+    pairs = [read_pair(*line) for line in read_objects(path)]
     if not pairs:
         raise FabulaError(f"{path} has no pairs; give one JSON object a line.")
     return pairs
 
 
-def parted(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
-    """(learnt, held out): all pairs of a prompt fall on one side, by the hash of the prompt."""
+class Prompted(Protocol):
+    """What stands under a brief."""
 
-    def place(pair: Pair) -> float:
+    @property
+    def prompt(self) -> str:
+        """The brief as the model sees it."""
+
+
+P = TypeVar("P", bound=Prompted)
+
+
+def parted(pairs: Sequence[P], share: float) -> tuple[list[P], list[P]]:
+    """(learnt, held out): all of one prompt fall on one side, by the hash of the prompt."""
+
+    def place(pair: P) -> float:
         digest = hashlib.sha256(f"fabula pairs {pair.prompt}".encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -106,22 +133,35 @@ def worth(story: Story) -> float:
     return float(story.receipt.kept / max(len(story.receipt.wishes), 1) - spoilt)
 
 
+def brief_of(example: Example) -> Brief:
+    """What the model is asked for: the brief of a training story with its premise."""
+    return example.brief.model_copy(update={"premise": example.premise})
+
+
+def samples_for(
+    engine: Engine, example: Example, preferences: Preferences, seed: int
+) -> list[Story]:
+    """Stories by the model for the brief of a story; none where the brief is empty."""
+    brief = brief_of(example)
+    if brief.is_empty:
+        return []
+    writer = Writer(engine, single_samples(preferences))
+    first = seed * preferences.samples
+    return [writer.write(brief, first + n) for n in range(preferences.samples)]
+
+
 def draw_pair(engine: Engine, example: Example, preferences: Preferences, seed: int) -> Pair | None:
     """Let the model write for the brief of a story; None where no two differ by the margin."""
-    writer = Writer(engine, single_samples(preferences))
-    brief = example.brief.model_copy(update={"premise": example.premise})
-    if brief.is_empty:
+    stories = samples_for(engine, example, preferences, seed)
+    if not stories:
         return None
-    stories = [
-        writer.write(brief, seed * preferences.samples + n) for n in range(preferences.samples)
-    ]
     ranked = sorted(stories, key=worth)
     worst, best = ranked[0], ranked[-1]
     if worth(best) - worth(worst) < preferences.margin:
         return None
     return Pair(
         id=example.id,
-        prompt=render_brief(brief),
+        prompt=render_brief(brief_of(example)),
         chosen=render_completion(best.outline, best.passages),
         rejected=render_completion(worst.outline, worst.passages),
     )

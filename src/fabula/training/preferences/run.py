@@ -1,21 +1,35 @@
-"""A run on preferences: pairs from a file or of the model's own, learnt through trl."""
+"""A run on preferences: pairs or thumbs, from a file or of the model's own, learnt through trl."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+from torch.utils.data import IterableDataset
 
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import models, parallel
+from fabula.training import adapters, models, parallel
 from fabula.training.doctor import gate
 from fabula.training.documents import encode_documents
 from fabula.training.handover import write_model
-from fabula.training.packing import open_deck
+from fabula.training.kinds import PREFERENCES, THUMBS, Kind
+from fabula.training.packing import Batch, Cursor, check_ids, open_deck
+from fabula.training.preferences import thumb_trainer as kto
 from fabula.training.preferences.drawing import first_examples, held_out_examples
 from fabula.training.preferences.pairs import Pair, drawn_pairs, parted, read_pairs, write_pairs
 from fabula.training.preferences.stream import PairStream
+from fabula.training.preferences.thumbs import (
+    Thumb,
+    balance,
+    drawn_thumbs,
+    read_thumbs,
+    write_thumbs,
+)
 from fabula.training.preferences.trainer import (
     Agreement,
     EncodedPair,
@@ -26,116 +40,237 @@ from fabula.training.recipe import Preferences, Recipe, dump_recipe
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit, stop_signals, stopped
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer
 
-HELD_OUT_FILE, PAIRS_FILE = "pairs-held-out.jsonl", "pairs.jsonl"
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt, and how.
+
+    Attributes:
+        kind: how its figures are told.
+        examples: what is learnt, as token ids, of so many `given`.
+        held_out: those that are measured.
+        stream: the micro-batches from a cursor on.
+        make: the trainer, of the arguments of `Tuned`.
+        figures: of the held-out ones, back from a line of metrics.jsonl.
+        said: what is to be told of it beside.
+    """
+
+    kind: Kind
+    examples: Sequence[EncodedPair] | Sequence[kto.EncodedThumb]
+    given: int
+    held_out: Any
+    stream: Callable[[Cursor], IterableDataset[Batch]]
+    make: Callable[..., Any]
+    figures: Any
+    said: str = ""
 
 
 def train_preferences(
-    recipe: Recipe, source: str, folder: Path, announce: Announce, doctor: bool = True
-) -> Outcome[Agreement]:
+    recipe: Recipe, base: adapters.Base, folder: Path, announce: Announce, doctor: bool = True
+) -> Outcome[Any]:
     """Carry a recipe with preferences out, or go on with it.
 
     Args:
-        source: folder or hub id of the base model.
+        base: the model, and the adapter on it, that the run starts from.
         folder: of the run.
         doctor: refuse what the doctor refuses; else it is only told.
 
     Raises:
-        FabulaError: no pairs, none that fit, or anything that makes the run impossible.
+        FabulaError: nothing to learn from, nothing that fits, or anything that makes the run
+            impossible.
     """
     preferences = recipe.preferences
     assert preferences is not None
-    tokenizer = open_tokenizer(source)
-    gate.inputs(recipe, source, tokenizer, folder, announce, doctor)
-    found = _pairs(recipe, preferences, source, folder, announce)
-    if found is None:
+    tokenizer = open_tokenizer(base.source)
+    gate.inputs(recipe, base.source, tokenizer, folder, announce, doctor)
+    teach = _thumbs if preferences.loss == "kto" else _pairs
+    lesson = teach(recipe, preferences, tokenizer, base, folder, announce)
+    if lesson is None:
         return stopped(folder)
-    learnt, held_out = (_encode(pairs, tokenizer, recipe.sequence_length) for pairs in found)
-    for pairs, fitting, what in zip(found, (learnt, held_out), ("", "held-out "), strict=True):
-        if not fitting:
-            raise FabulaError(
-                f"None of {len(pairs)} {what}pairs fits a sequence_length of "
-                f"{recipe.sequence_length} tokens; raise it."
-                if pairs
-                else f"There are no {what}pairs; give more of them, more stories, or a smaller "
-                "preferences.margin."
-            )
     last, counts = checkpoint_of(folder, announce)
-    model = models.load_base(source, recipe)
-    reference = None
+    model = models.load_base(base.source, recipe)
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    for batch in lesson.held_out.batches():
+        check_ids(batch["input_ids"].tolist(), vocabulary)
+    reference = start = None
     if recipe.method == "full":
         # Before a checkpoint is loaded into the model: the reference never learns.
         reference = copy.deepcopy(model).requires_grad_(False)
     else:
-        model = models.add_adapter(model, recipe)
+        model = adapters.attach(model, recipe, base.adapter)
+        start = adapters.snapshot(model) if base.adapter is not None else None
     if recipe.gradient_checkpointing:
         models.recompute_activations(model)
     if last is None:
-        gate.pairs(recipe, learnt, len(found[0]), tokenizer, model, announce, doctor)
+        gate.judged(recipe, lesson.examples, lesson.given, tokenizer, model, announce, doctor)
+    things = lesson.kind.things
     announce.note(
-        f"{recipe.name}: {recipe.method}, {len(learnt)} pairs of stories, {len(held_out)} held "
-        f"out, {models.count(model)[0] / 1e6:.2f} M parameters that learn."
+        f"{recipe.name}: {recipe.method}, {len(lesson.examples)} {things} of stories, "
+        f"{lesson.held_out.count} held out, {models.count(model)[0] / 1e6:.2f} M parameters that "
+        f"learn.{lesson.said}"
     )
-    write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
-    pad, size = tokenizer.pad, recipe.micro_batch_size
+    if parallel.world().first:
+        write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
     trainer, lines = sit(
         recipe=recipe,
         model=model,
         loss_of=None,
-        stream=PairStream(learnt, size, pad, recipe.seed, counts.cursor),
-        held_out=HeldOutPairs(held_out, pad, size),
+        stream=lesson.stream(counts.cursor),
+        held_out=lesson.held_out,
         folder=folder,
         counts=counts,
         last=last,
         announce=announce,
-        make=partial(PreferenceTrainer, preferences, tokenizer, reference),
+        make=partial(lesson.make, preferences, tokenizer, reference, start),
     )
+    if reference is None:
+        adapters.hold(model, None)
     final = write_model(recipe, model, tokenizer, folder) if trainer.finished else None
     first = next((line for line in lines if "eval_loss" in line), None)
     outcome = Outcome(
         folder=folder,
         model=final,
         finished=trainer.finished,
-        before=Agreement.of(first) if first is not None else None,
+        before=lesson.figures.of(first) if first is not None else None,
         after=trainer.last_score[1] if trainer.last_score is not None else None,
         counts=counts,
         parameters=models.count(model),
     )
     if final is not None and parallel.world().first:
-        text = _card(recipe, preferences, outcome, len(learnt))
+        text = _card(recipe, preferences, outcome, lesson)
         write_atomic(folder / "CARD.md", text)
         write_atomic(final / "CARD.md", text)
     return outcome
 
 
 def _pairs(
-    recipe: Recipe, preferences: Preferences, source: str, folder: Path, announce: Announce
-) -> tuple[list[Pair], list[Pair]] | None:
-    """(learnt, held out); None where drawing them was interrupted."""
+    recipe: Recipe,
+    preferences: Preferences,
+    tokenizer: TextTokenizer,
+    base: adapters.Base,
+    folder: Path,
+    announce: Announce,
+) -> Lesson | None:
+    """The lesson of a recipe with pairs; None where drawing them was interrupted."""
     if preferences.pairs is not None:
         path = Path(preferences.pairs).expanduser()
-        return parted(read_pairs(path), preferences.held_out)
+        found = parted(read_pairs(path), preferences.held_out)
+    elif _draw(recipe, preferences, base, folder, announce, write_pairs, "pairs"):
+        found = drawn_pairs(folder / "pairs.jsonl"), drawn_pairs(folder / "pairs-held-out.jsonl")
+    else:
+        return None
+    learnt, held_out = (_encode_pairs(p, tokenizer, recipe.sequence_length) for p in found)
+    _check(recipe, found, (learnt, held_out), "pairs")
+    pad, size = tokenizer.pad, recipe.micro_batch_size
+    return Lesson(
+        kind=PREFERENCES,
+        examples=learnt,
+        given=len(found[0]),
+        held_out=HeldOutPairs(held_out, pad, size),
+        stream=lambda start: PairStream(learnt, size, pad, recipe.seed, start),
+        make=PreferenceTrainer,
+        figures=Agreement,
+    )
+
+
+def _thumbs(
+    recipe: Recipe,
+    preferences: Preferences,
+    tokenizer: TextTokenizer,
+    base: adapters.Base,
+    folder: Path,
+    announce: Announce,
+) -> Lesson | None:
+    """The lesson of a recipe with thumbs; None where drawing them was interrupted."""
+    if preferences.file is not None:
+        path = Path(preferences.file).expanduser()
+        found = parted(read_thumbs(path), preferences.held_out)
+    elif _draw(recipe, preferences, base, folder, announce, write_thumbs, "thumbs"):
+        found = (
+            drawn_thumbs(folder / "thumbs.jsonl"),
+            drawn_thumbs(folder / "thumbs-held-out.jsonl"),
+        )
+    else:
+        return None
+    most = recipe.sequence_length
+    learnt, held_out = (_encode_thumbs(thumbs, tokenizer, most) for thumbs in found)
+    _check(recipe, found, (learnt, held_out), "thumbs")
+    for thumbs, what in ((learnt, ""), (held_out, "held-out ")):
+        up = sum(thumb.label for thumb in thumbs)
+        if not 0 < up < len(thumbs):
+            raise FabulaError(
+                f"All {len(thumbs)} {what}thumbs are {'up' if up else 'down'}; KTO needs some of "
+                "either, in what is learnt and in what is held out."
+            )
+        if all(thumb.prompt == thumbs[0].prompt for thumb in thumbs):
+            raise FabulaError(
+                f"All {len(thumbs)} {what}thumbs are of one brief; KTO compares stories of several."
+            )
+    ups = sum(thumb.label for thumb in learnt)
+    weights = balance(ups, len(learnt) - ups, preferences)
+    pad, size = tokenizer.pad, recipe.micro_batch_size
+    return Lesson(
+        kind=THUMBS,
+        examples=learnt,
+        given=len(found[0]),
+        held_out=kto.HeldOutThumbs(held_out, pad, size, most),
+        stream=lambda start: kto.ThumbStream(learnt, size, most, pad, recipe.seed, start),
+        make=partial(kto.ThumbTrainer, weights),
+        figures=kto.Verdict,
+        said=f" {ups} thumbs up weigh {weights[0]:.3g} each, {len(learnt) - ups} down "
+        f"{weights[1]:.3g}.",
+    )
+
+
+def _draw(
+    recipe: Recipe,
+    preferences: Preferences,
+    base: adapters.Base,
+    folder: Path,
+    announce: Announce,
+    write: Callable[..., bool],
+    what: str,
+) -> bool:
+    """Let the base model write what is learnt and what is held out; False where interrupted."""
     from fabula.engines import open_engine
 
     held_out = held_out_examples(recipe)
     learnt = first_examples(open_deck(recipe), preferences.stories)
     write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
-    engine = open_engine(source)
+    engine = open_engine(base.source if base.adapter is None else base.adapter)
     with stop_signals() as asked:
-        for examples, file in ((held_out, HELD_OUT_FILE), (learnt, PAIRS_FILE)):
-            whole = write_pairs(
+        return all(
+            write(
                 engine,
                 examples,
                 preferences,
                 folder / file,
-                tick=lambda done, all_: announce.drawn("pairs", done, all_),
+                tick=lambda done, all_: announce.drawn(what, done, all_),
                 stop=lambda: bool(asked),
             )
-            if not whole:
-                return None
-    return drawn_pairs(folder / PAIRS_FILE), drawn_pairs(folder / HELD_OUT_FILE)
+            for examples, file in (
+                (held_out, f"{what}-held-out.jsonl"),
+                (learnt, f"{what}.jsonl"),
+            )
+        )
 
 
-def _encode(pairs: list[Pair], tokenizer: TextTokenizer, most: int) -> list[EncodedPair]:
+def _check(
+    recipe: Recipe, found: tuple[Sequence[Any], ...], fitting: tuple[Sequence[Any], ...], what: str
+) -> None:
+    """Refuse where nothing is left to learn, or to hold out."""
+    for all_, fit, which in zip(found, fitting, ("", "held-out "), strict=True):
+        if not fit:
+            raise FabulaError(
+                f"None of {len(all_)} {which}{what} fits a sequence_length of "
+                f"{recipe.sequence_length} tokens; raise it."
+                if all_
+                else f"There are no {which}{what}; give more of them, more stories, or a smaller "
+                "preferences.margin."
+            )
+
+
+def _encode_pairs(pairs: list[Pair], tokenizer: TextTokenizer, most: int) -> list[EncodedPair]:
     """The pairs of which both stories fit."""
     found = []
     for pair in pairs:
@@ -150,25 +285,44 @@ def _encode(pairs: list[Pair], tokenizer: TextTokenizer, most: int) -> list[Enco
     return found
 
 
-def _card(recipe: Recipe, preferences: Preferences, outcome: Outcome[Agreement], pairs: int) -> str:
-    assert outcome.before is not None
-    assert outcome.after is not None
-    rows = [
-        f"| {name} | {score.loss:.3f} | {score.accuracy:.1%} | {score.margin:.3f} |"
-        for name, score in (("before", outcome.before), ("after", outcome.after))
-    ]
+def _encode_thumbs(
+    thumbs: list[Thumb], tokenizer: TextTokenizer, most: int
+) -> list[kto.EncodedThumb]:
+    """The thumbs whose story fits."""
+    texts = [(thumb.prompt, thumb.completion) for thumb in thumbs]
+    found = []
+    encoded = encode_documents(tokenizer, texts) if texts else []
+    for thumb, (ids, labels) in zip(thumbs, encoded, strict=True):
+        start = sum(label < 0 for label in labels)
+        if len(ids) <= most:
+            found.append(kto.EncodedThumb(thumb.id, ids[:start], ids[start:], thumb.label))
+    return found
+
+
+def _card(recipe: Recipe, preferences: Preferences, outcome: Outcome[Any], lesson: Lesson) -> str:
+    kind, before, after = lesson.kind, outcome.before, outcome.after
+    assert before is not None
+    assert after is not None
     table = "\n".join(
-        ["| held out | loss | better one preferred | margin |", "|---|--:|--:|--:|", *rows]
+        [
+            "| held out | before | after |",
+            "|---|--:|--:|",
+            *(
+                f"| {label} | {getattr(before, key):.3f} | {getattr(after, key):.3f} |"
+                for label, key in kind.rows
+            ),
+        ]
     )
     whence = (
-        f"a file of pairs ({preferences.pairs})"
-        if preferences.pairs is not None
+        f"a file ({preferences.file})"
+        if preferences.file is not None
         else f"its own stories for the briefs of {recipe.data[0].corpus}, ranked by their receipts"
     )
     return (
         f"# {recipe.name}\n\n{recipe.base_model}, tuned ({recipe.method}, {preferences.loss}, beta "
-        f"{preferences.beta:g}) on {pairs} pairs of stories: {whence}.\n\n{table}\n\n"
-        f"{outcome.after.documents} held-out pairs; before the first step model and reference are "
+        f"{preferences.beta:g}) on {len(lesson.examples)} {kind.things} of stories: {whence}."
+        f"{lesson.said}\n\n{table}\n\n"
+        f"{after.documents} held-out {kind.things}; before the first step model and reference are "
         f"the same, and no story is preferred. Learnt in {outcome.counts.step} steps "
         f"({outcome.counts.epochs:.2f} epochs, {outcome.counts.seconds / 60:.0f} minutes) by the "
         "`recipe.yaml` of this run. Whether it writes better is for `fabula evaluate` to say.\n"

@@ -3,13 +3,14 @@
 The loss, the reference model and the collation are trl's `DPOTrainer`; stream, optimiser,
 annealing, checkpoints and limits are those of every run (`fabula.training.trainer`). The reference
 is the base model: a frozen copy beside a model that learns as a whole, and else the model without
-its adapter.
+its adapter, or with the adapter as it was where the run goes on with an earlier one
+(`fabula.training.adapters`).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from fabula.errors import MissingExtra
+from fabula.training import adapters
 from fabula.training.kinds import Figures
 from fabula.training.models import evaluating
 from fabula.training.packing import ALIGNMENT, Batch
@@ -88,20 +90,26 @@ class HeldOutPairs:
     pad: int
     size: int
 
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.pairs)
+
     def batches(self) -> Iterator[Batch]:
         """Their tensors."""
         for start in range(0, len(self.pairs), self.size):
             yield collate(self.pairs[start : start + self.size], self.pad)
 
 
-class PreferenceTrainer(StoryTrainer, DPOTrainer):
-    """A run on pairs, or one sitting of it.
+class Tuned(StoryTrainer):
+    """What runs on pairs and on thumbs share; one of trl's trainers comes last of the bases.
 
     Args:
         preferences: of the recipe.
         tokenizer: of the model.
         reference: the base model, beside a model that learns as a whole; None with an adapter.
-        others: what `StoryTrainer` takes; a batch of its stream is what `collate` makes.
+        start: the adapter's weights at the start of the run, where it goes on with an earlier one.
+        others: what `StoryTrainer` takes.
     """
 
     def __init__(
@@ -109,27 +117,34 @@ class PreferenceTrainer(StoryTrainer, DPOTrainer):
         preferences: Preferences,
         tokenizer: TextTokenizer,
         reference: nn.Module | None,
+        start: Mapping[str, torch.Tensor] | None,
         **others: Any,
     ) -> None:
         self.preferences = preferences
         self.text_tokenizer = tokenizer
         self.reference = reference
+        model = others["model"]
+        learns = [p for p in model.parameters() if p.requires_grad]
+        before = [p.data for p in learns]
         super().__init__(**others)
+        # trl rounds an adapter beside 4-bit weights to bfloat16, and would take the adapter of a
+        # resumed run for the reference.
+        for parameter, value in zip(learns, before, strict=True):
+            parameter.data = value.to(parameter.device)
+        if reference is None:
+            adapters.hold(self.network, start)
 
-    def set_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What trl's trainer is made with; its own data are never looked at."""
+    def trl_setup(self, arguments: dict[str, Any], config: Any) -> dict[str, Any]:
+        """What trl's trainer is made with; its own data are never looked at.
+
+        Args:
+            config: makes trl's settings.
+        """
         from datasets import Dataset  # type: ignore[import-untyped]
 
-        losses: dict[str, Any] = {"loss_type": [LOSSES[self.preferences.loss]]}
-        if self.preferences.sft:
-            losses = {
-                "loss_type": [*losses["loss_type"], "sft"],
-                "loss_weights": [1.0, self.preferences.sft],
-            }
         return {
-            "args": DPOConfig(
+            "args": config(
                 **arguments,
-                **losses,
                 beta=self.preferences.beta,
                 max_length=None,
                 bf16=False,
@@ -141,8 +156,22 @@ class PreferenceTrainer(StoryTrainer, DPOTrainer):
         }
 
     def _prepare_dataset(self, dataset: Any, *others: Any) -> Any:
-        """Pairs come from the stream, encoded as all documents are."""
+        """Stories come from the stream, encoded as all documents are."""
         return dataset
+
+
+class PreferenceTrainer(Tuned, DPOTrainer):
+    """A run on pairs, or one sitting of it; a batch of its stream is what `collate` makes."""
+
+    def set_up(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The recipe's loss, as trl calls it."""
+        losses: dict[str, Any] = {"loss_type": [LOSSES[self.preferences.loss]]}
+        if self.preferences.sft:
+            losses = {
+                "loss_type": [*losses["loss_type"], "sft"],
+                "loss_weights": [1.0, self.preferences.sft],
+            }
+        return self.trl_setup({**arguments, **losses}, DPOConfig)
 
     def weigh(self, batch: Batch) -> tuple[torch.Tensor, int]:
         """Its pairs, and the tokens that are judged."""
