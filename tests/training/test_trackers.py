@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
 
 import pytest
-from test_run import start, stop_after
+from test_run import Told, start, stop_after
 from tiny_recipe import recipe_data
 
 from fabula.errors import FabulaError
@@ -73,3 +74,42 @@ def test_tensorboard_has_all_figures_and_the_specimens_also_after_a_resumption(
     for line in written:
         text = line["specimens"][0]["passages"][-1][1]
         assert text.splitlines()[-1] in shown[line["step"]]
+
+
+def test_a_broken_package_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "packages" / "trackio"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import nothing_of_this_name\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    importlib.invalidate_caches()
+    with pytest.raises(FabulaError, match=r"'trackio' cannot be loaded \(No module named 'nothing"):
+        check_trackers(["trackio"])
+
+
+def test_a_tracker_that_fails_ends_a_run_before_it_begins_and_is_left_out_later(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    data = recipe_data(corpus, report_to=["tensorboard"], evaluation={"max_documents": 0})
+    file = tmp_path / "a-file"
+    file.write_text("")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(file))
+    with pytest.raises(FabulaError, match="report_to: tensorboard cannot begin"):
+        start(tmp_path / "one", data)
+    assert not (tmp_path / "one" / "tiny").exists()
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR")
+
+    from torch.utils.tensorboard import SummaryWriter
+
+    def full(self: SummaryWriter, *args: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+    told = Told()
+    assert start(tmp_path / "two", data, told=told).finished
+    (said,) = [n for n in told.notes if "tensorboard" in n]
+    assert "gets no more figures of this run" in said
+    assert "No space left" in said

@@ -159,7 +159,7 @@ class Seeing:
     def joins(self, trainer: StoryTrainer) -> None:
         """Be told of its evaluations, and name its run to the trackers."""
         trainer.after_evaluation = self.evaluated
-        name_run(trainer, self.recipe.name, self.folder)
+        name_run(trainer, self.recipe.name, self.folder, self.announce.note)
 
     def sees(self, line: dict[str, Any]) -> None:
         """A line of metrics before it is written; it gets the memory of this moment."""
