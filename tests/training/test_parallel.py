@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import test_picks
 import test_preferences
+import test_thumbs
 import yaml
 from tiny_recipe import recipe_data
 
@@ -148,11 +149,14 @@ def test_two_processes_lose_what_one_loses_and_share_the_work(
         for kind in ("ddp", "fsdp"):
             recipe = write(tmp_path / f"{name}-{kind}.yaml", {**data, "parallel": kind})
             jobs.append((recipe, tmp_path / f"{kind}-{name}", False))
-    # Pairs and picks, whose processes each keep the whole model.
+    # Pairs, thumbs and picks, whose processes each keep the whole model.
     tuned = {
         "pairs": test_preferences.recipe(
             models["llama"], test_preferences.pairs_file(tmp_path), steps=3, batch_size=8,
             method="lora",
+        ),
+        "thumbs": test_thumbs.recipe(
+            models["llama"], test_thumbs.thumbs_file(tmp_path), steps=3, method="lora"
         ),
         "picks": test_picks.recipe(models["llama"], test_picks.picks_file(tmp_path), steps=3),
     }  # fmt: skip

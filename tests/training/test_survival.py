@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_preferences
+import test_thumbs
 import yaml
 from tiny_recipe import recipe_data
 
@@ -243,6 +245,27 @@ def test_half_done_gradients_are_forgotten_and_the_parts_are_remembered(
     more = {**data, "steps": 6}
     start(tmp_path / "parts", more, resume=True)
     assert [line["divide"] for line in lines(tmp_path / "parts")][-2:] == [4, 4]
+
+
+@pytest.mark.parametrize("what", ["pairs", "thumbs"])
+def test_pairs_and_thumbs_too_are_computed_in_parts(
+    what: str, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = {"pairs": test_preferences, "thumbs": test_thumbs}[what]
+    file = getattr(room, f"{what}_file")(tmp_path)
+    recipe = room.recipe(
+        models["llama"], file, method="lora", micro_batch_size=4, batch_size=8, steps=3
+    )
+    outcomes = [train(recipe, tmp_path / "straight", False, Announce())]
+    run_out(monkeypatch, 4)
+    outcomes.append(train(recipe, tmp_path / "parts", False, Announce()))
+    found = []
+    for outcome in outcomes:
+        raw = (outcome.folder / "metrics.jsonl").read_text().splitlines()
+        found.append([line for line in map(json.loads, raw) if "loss" in line])
+    assert [line["divide"] for line in found[1]] == [1, 4, 4]
+    for one, two in zip(*found, strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], abs=1e-5)
 
 
 def test_memory_that_does_not_hold_the_smallest_part_ends_the_run_with_its_size(
