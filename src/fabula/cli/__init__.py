@@ -25,6 +25,7 @@ VERBS = {
     "corpus": "Write the report and the card of a prepared corpus anew.",
     "plan": "Say what training a model takes: memory, rate, hours, disk.",
     "train": "Train or fine-tune a model from a recipe.",
+    "export": "Hand a model on: merged, as GGUF, for Ollama, vLLM and the hub.",
     "evaluate": "Score a model on held-out stories.",
     "models": "List the models that can write here.",
 }

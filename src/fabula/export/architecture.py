@@ -85,9 +85,7 @@ class Architecture:
         """
         import gguf
 
-        table = gguf.get_tensor_name_map(
-            getattr(gguf.MODEL_ARCH, KINDS[self.kind]), self.layers
-        )
+        table = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, KINDS[self.kind]), self.layers)
 
         def name(own: str) -> str | None:
             if own.endswith(_BUFFERS):

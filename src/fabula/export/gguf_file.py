@@ -7,7 +7,7 @@ in float32, as llama.cpp needs them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from fabula.engines.shape import read_config
 from fabula.engines.weights import weight_files
 from fabula.errors import FabulaError, MissingExtra
 from fabula.export.architecture import Architecture, read_architecture
+from fabula.export.headers import read_header
 from fabula.export.vocabulary import Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _plan(folder: Path, architecture: Architecture, kind: str) -> list[_Tensor]:
     ]
     tied = bool(architecture.config.get("tie_word_embeddings", architecture.kind == "gpt2"))
     for path in weight_files(folder):
-        for own, shape in _shapes(path):
+        for own, (shape, _) in read_header(path).items():
             name = name_of(own)
             if name is None or (tied and own == "lm_head.weight"):
                 continue
@@ -181,17 +182,6 @@ def _type_of(name: str, shape: tuple[int, ...], kind: str) -> GGMLQuantizationTy
     if kind == "q8_0" and shape[-1] % 32:
         return Type.F16
     return Type[kind.upper()]
-
-
-def _shapes(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            for name in file.keys():  # noqa: SIM118  (no mapping)
-                yield name, tuple(file.get_slice(name).get_shape())
-    except (OSError, SafetensorError) as error:
-        raise FabulaError(f"'{path}' is missing or damaged ({error}).") from None
 
 
 def _write(

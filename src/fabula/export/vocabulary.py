@@ -3,12 +3,12 @@
 llama.cpp computes two of the kinds that story models use, and both are written here only where it
 computes the very same ids:
 
-- "gpt2", byte-level BPE: ranked merges, and one of llama.cpp's own ways of parting text into words
-  (`tokenizer.ggml.pre`), told from the pre-tokenizer that the model's tokenizer.json has;
-- "llama", SentencePiece's BPE: no merges, but a score for each piece. llama.cpp joins the neighbours
-  whose joint piece scores best; a tokenizer.json has ranked merges instead. Both say the same where
-  every way to part a piece into two pieces is a merge, and where all merges that give a piece stand
-  together; then the rank of a piece's first merge, negated, is its score.
+- "gpt2", byte-level BPE: ranked merges, and one of llama.cpp's own ways of parting text into
+  words (`tokenizer.ggml.pre`), told from the pre-tokenizer that the model's tokenizer.json has;
+- "llama", SentencePiece's BPE: no merges, but a score for each piece. llama.cpp joins those
+  neighbours whose joint piece scores best; a tokenizer.json has ranked merges instead. Both say the
+  same where every way to part a piece into two pieces is a merge, and where all merges that give a
+  piece stand together; then the rank of a piece's first merge, negated, is its score.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ def _part(data: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def _unlike(folder: Path, what: str) -> FabulaError:
     return FabulaError(
-        f"The tokenizer of '{folder}' {what}, which llama.cpp would not read as it does: {ELSEWHERE}."
+        f"The tokenizer of '{folder}' {what}, and llama.cpp would not read text as it does: "
+        f"{ELSEWHERE}."
     )
 
 
@@ -161,7 +162,9 @@ def _pieces(
 def _merges(model: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
     merges = []
     for merge in model.get("merges") or []:
-        left, _, right = merge.partition(" ") if isinstance(merge, str) else (merge[0], "", merge[1])
+        left, _, right = (
+            merge.partition(" ") if isinstance(merge, str) else (merge[0], "", merge[1])
+        )
         if not left or not right or " " in left + right:
             raise _unlike(folder, f"has the merge {merge!r}")
         merges.append((left, right))
@@ -226,7 +229,7 @@ def _space_first(data: dict[str, Any], folder: Path) -> bool:
     if said == ["Replace"] and replaced:
         return False
     if said == ["Metaspace"] and words[0].get("replacement") == SPACE and not words[0].get("split"):
-        return words[0].get("prepend_scheme", "always") != "never"
+        return bool(words[0].get("prepend_scheme", "always") != "never")
     raise _unlike(folder, f"prepares text by {', '.join(map(str, said)) or 'nothing'}")
 
 
