@@ -75,6 +75,7 @@ class Facts:
         commands: vLLM's, by what they serve.
         notes: sentences to mind.
         where: the folder, or the repository of the hub.
+        pushed: whether it is meant for the hub, where no adapter lies beside it.
         run_card: the run's own card.
     """
 
@@ -96,6 +97,7 @@ class Facts:
     commands: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     where: str = "FOLDER"
+    pushed: bool = False
     run_card: str | None = None
 
 
@@ -195,7 +197,20 @@ def _gaps(facts: Facts) -> str:
         _table(head, rows)
         + f"\n\nOver {facts.gaps[0].tokens:,} tokens of held-out stories of the sample corpus, "
         f"computed {facts.computed}. Gaps in logits, KL and loss in nats a token."
+        + _explained(facts)
     )
+
+
+def _explained(facts: Facts) -> str:
+    if facts.adapter is None:
+        return ""
+    said = " Unmerged: the base in 16 or 32 bits with the adapter beside it."
+    if len(facts.gaps) > 1:
+        said += (
+            " As trained: the adapter over the 4-bit weights it learnt with. It is merged into "
+            "the weights that those were made from, so the gap is what quantising had taken away."
+        )
+    return said
 
 
 def _gguf(facts: Facts) -> str:
@@ -228,6 +243,8 @@ def _use(facts: Facts) -> str:
             "send it yourself, once."
         )
     for what, command in facts.commands.items():
+        if "adapter" in what and facts.pushed:
+            continue
         lines.append(f"vLLM, {what}:\n\n```sh\n{command}\n```")
     if facts.ollama:
         lines.append(

@@ -20,7 +20,7 @@ from fabula.errors import FabulaError
 from fabula.export import gguf_file, llama_cpp, merge, ollama, push, vllm
 from fabula.export.card import Checked, Facts, card, read_run_card
 from fabula.export.gap import Gap, compare, held_out_texts, scores
-from fabula.export.opening import open_with_bos
+from fabula.export.opening import open_with_bos, opens_with_bos
 from fabula.export.source import Source
 from fabula.export.wishes import MARK, Announce, Wishes
 from fabula.story import render_brief
@@ -83,6 +83,7 @@ class Maker:
                 source.base_folder,
             ),
             where=wishes.push or str(wishes.to),
+            pushed=wishes.push is not None,
             run_card=read_run_card(source.folder),
         )
         self.texts: list[list[int]] = []
@@ -208,11 +209,11 @@ class Maker:
         trained: list[torch.Tensor],
     ) -> None:
         """Fill in what merging and rounding cost."""
-        beside = "base and adapter side by side" if self.source.adapter else "the model as it was"
+        beside = "unmerged" if self.source.adapter else "as it was"
         new = "merged" if self.source.adapter else "as written"
         gaps: list[Gap] = [compare(new, beside, written, apart, self.texts)]
         if trained:
-            what = "the adapter over 4-bit weights, as trained"
+            what = "as trained, over 4 bits"
             gaps.append(compare(new, what, written, trained, self.texts))
             gaps.append(compare(beside, what, apart, trained, self.texts))
         self.facts.gaps = gaps
@@ -320,14 +321,7 @@ class Maker:
             facts.where, served, facts.dtype, facts.context
         )
         if source.adapter is not None:
-            assert source.base is not None
-            base = str(source.base_folder) if source.base == EMBEDDED else source.base
-            command, why = vllm.adapter_command(
-                base, str(source.folder), served, source.adapter, facts.context
-            )
-            if command is not None:
-                facts.commands["the adapter beside its base, unmerged"] = command
-            facts.notes.append(why)
+            self._write_adapter_command(served)
         prompt = render_brief(load_sample("test")[0].brief)
         write_atomic(self.draft / "example-prompt.txt", prompt.encode())
         if self.wishes.ollama:
@@ -335,6 +329,29 @@ class Maker:
             text = ollama.modelfile(facts.files[0].file, context, str(self.tokenizer.hf.eos_token))
             write_atomic(self.draft / "Modelfile", text)
             facts.ollama = True
+
+    def _write_adapter_command(self, served: str) -> None:
+        source, bos = self.source, self.tokenizer.bos
+        assert source.base is not None
+        assert source.adapter is not None
+        base, note = source.base, None
+        if base == EMBEDDED or (
+            bos is not None and not opens_with_bos(source.base_folder, bos, self.tokenizer.eos)
+        ):
+            base = f"{Path(source.base).name}-base"
+            note = (
+                f"{base} is made by `fabula export {source.base} --to {base}`, whose tokenizer "
+                f"puts the token that opens a document in front of a prompt; that of "
+                f"{source.base} does not."
+            )
+        command, why_not = vllm.adapter_command(
+            base, str(source.folder), served, source.adapter, self.facts.context
+        )
+        if command is not None:
+            self.facts.commands["the adapter beside its base, unmerged"] = command
+            self.facts.notes += [note] if note is not None else []
+        elif why_not is not None:
+            self.facts.notes.append(why_not)
 
     def _describe(self) -> None:
         facts = self.facts

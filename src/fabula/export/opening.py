@@ -25,7 +25,7 @@ def open_with_bos(folder: Path, bos: int | None, eos: int) -> bool:
     Raises:
         FabulaError: the folder has no tokenizer.json.
     """
-    if bos is None or _opens(folder, bos, eos):
+    if bos is None or opens_with_bos(folder, bos, eos):
         return bos is not None
     path = folder / "tokenizer.json"
     data = read_json(path)
@@ -49,10 +49,10 @@ def open_with_bos(folder: Path, bos: int | None, eos: int) -> bool:
         # Classes that make their own post-processor ask here.
         told = {**read_json(settings), "add_bos_token": True, "add_eos_token": False}
         write_atomic(settings, json.dumps(told, ensure_ascii=False, indent=2) + "\n")
-    return _opens(folder, bos, eos)
+    return opens_with_bos(folder, bos, eos)
 
 
-def _opens(folder: Path, bos: int, eos: int) -> bool:
+def opens_with_bos(folder: Path, bos: int, eos: int) -> bool:
     """Whether the folder's tokenizer, opened plainly, puts one BOS in front and no EOS behind."""
     from transformers import AutoTokenizer
 

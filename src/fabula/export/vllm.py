@@ -24,7 +24,7 @@ def merged_command(folder: str, name: str, dtype: str, context: int) -> str:
 
 def adapter_command(
     base: str, folder: str, name: str, adapter: dict[str, Any], context: int
-) -> tuple[str | None, str]:
+) -> tuple[str | None, str | None]:
     """Serve an adapter beside its base, unmerged.
 
     Args:
@@ -33,7 +33,7 @@ def adapter_command(
         adapter: its adapter_config.json.
 
     Returns:
-        the command, or None where vLLM does not serve such an adapter; and why, or what to mind.
+        the command, or None where vLLM does not serve such an adapter; and why not.
     """
     rank = max([int(adapter.get("r") or 0), *(adapter.get("rank_pattern") or {}).values()])
     for key, what in (("use_dora", "DoRA"), ("modules_to_save", "whole modules beside the LoRA")):
@@ -47,7 +47,4 @@ def adapter_command(
         )
     words = ["vllm", "serve", base, "--enable-lora", "--lora-modules", f"{name}={folder}"]
     words += ["--max-lora-rank", str(largest), "--max-model-len", str(context)]
-    return shlex.join(words), (
-        "the base's tokenizer has to put its BOS in front of a prompt, as Llama's and Mistral's do "
-        "and GPT-2's does not: send token ids then, or serve the merged folder, whose does."
-    )
+    return shlex.join(words), None
