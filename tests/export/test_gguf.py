@@ -26,7 +26,10 @@ from fabula.training.models import resolve
 pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp")
 
-ALPHABET = " \n\t\r  abcXYZ019'\"-—–.,;:!?#\\éüßñ漢字かな한국어🙂👩‍👩‍👧½²Ⅷ٣\u00a0\u2028\u3000\u200b\u0301<|>/"
+ALPHABET = (
+    " \n\t\r  abcXYZ019'\"-—–.,;:!?#\\éüßñ漢字かな한국어🙂👩‍👩‍👧½²Ⅷ٣"
+    "\u00a0\u2028\u3000\u200b\u0301<|>/"
+)
 
 
 def texts(count: int) -> list[str]:
@@ -239,7 +242,7 @@ def test_numbers_that_do_not_fit_are_refused(tiny: Callable[..., Path], tmp_path
 
 def test_llama_cpp_refuses_what_is_no_gguf(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"GGUF but not really")
-    with pytest.raises(FabulaError, match="llama.cpp does not take"):
+    with pytest.raises(FabulaError, match=r"llama\.cpp does not take"):
         ask(tmp_path / "m.gguf", ["x"], [], 1)
 
 

@@ -20,7 +20,7 @@ SHAPE: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "max_position_embeddings": 640,
+    "max_position_embeddings": 1100,
     "bos_token_id": 0,
     "eos_token_id": 1,
     "pad_token_id": 2,
@@ -38,7 +38,7 @@ def config_of(kind: str) -> Any:
             n_embd=64,
             n_layer=2,
             n_head=4,
-            n_positions=640,
+            n_positions=1100,
             bos_token_id=0,
             eos_token_id=0,
         )
@@ -94,7 +94,7 @@ def save_byte_level(folder: Path, digits: bool, one_special: bool = False) -> No
     from fabula.training.tokenizer import train_tokenizer
 
     if digits:
-        train_tokenizer(texts(), 512, 640, folder)
+        train_tokenizer(texts(), 512, 1100, folder)
         return
     specials = {"bos_token": "<|begin|>", "eos_token": "<|end|>", "pad_token": "<|pad|>"}
     if one_special:
@@ -122,7 +122,7 @@ def save_sentencepiece(folder: Path, metaspace: bool) -> None:
     trainer = trainers.BpeTrainer(vocab_size=240, show_progress=False)
     draft.train_from_iterator(["\n".join(texts()).replace("\n", " ")], trainer)
     learnt = json.loads(draft.to_str())["model"]
-    letters = [p for p in learnt["vocab"] if len(p) == 1 and p.isascii() or p == "▁"]
+    letters = [p for p in learnt["vocab"] if (len(p) == 1 and p.isascii()) or p == "▁"]
     pieces = [a + b for a, b in learnt["merges"] if set(a + b) <= set(letters)]
     bytes_ = [f"<0x{n:02X}>" for n in range(256)]
     names = ["<unk>", "<s>", "</s>", *bytes_, *letters, *pieces]

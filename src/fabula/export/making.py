@@ -26,7 +26,7 @@ from fabula.export.wishes import MARK, Announce, Wishes
 from fabula.story import render_brief
 from fabula.story.files import write_atomic
 from fabula.story.sample import load_sample
-from fabula.training.models import DTYPES, context_of, read_config
+from fabula.training.models import DTYPES, choose_dtype, context_of, load_base, read_config
 from fabula.training.recipe import Recipe
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer
 
@@ -125,12 +125,10 @@ class Maker:
         self.announce.stage("Computing scores as trained, over 4-bit weights")
         recipe = self.source.recipe or Recipe.model_validate(
             {"name": "qlora", "base_model": self.source.base, "method": "qlora",
-             "data": [{"corpus": "sample"}], "dtype": "float32"}
+             "data": [{"corpus": "sample"}], "steps": 1}
         )  # fmt: skip
-        if recipe.dtype == "auto":
-            recipe = recipe.model_copy(update={"dtype": "float32"})
-        model = merge.open_model(self.source.base_folder, self.run_in, recipe)
-        found = self._scores(merge.put_on(model, self.source))
+        model: Any = load_base(str(self.source.base_folder), choose_dtype(recipe))
+        found = self._scores(merge.put_on(model.eval(), self.source))
         del model
         gc.collect()
         return found

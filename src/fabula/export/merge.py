@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,10 +21,7 @@ from fabula.errors import FabulaError
 from fabula.export.headers import read_header
 from fabula.export.source import ADAPTER, Source
 from fabula.training.hub import explain_load
-from fabula.training.models import DTYPES, quantisation_config, read_config
-
-if TYPE_CHECKING:
-    from fabula.training.recipe import Recipe
+from fabula.training.models import DTYPES, read_config
 
 Progress = Callable[[int, int], None]
 """Called with (done, in all)."""
@@ -46,25 +43,25 @@ def run_dtype(parameters: int, stored: str) -> torch.dtype:
     return torch.float32 if 4 * parameters < 0.7 * room else DTYPES[stored]
 
 
-def open_model(folder: Path, dtype: torch.dtype, recipe: Recipe | None = None) -> Any:
+def open_model(folder: Path, dtype: torch.dtype) -> Any:
     """A model folder, ready to be run.
 
     Args:
         dtype: of its weights.
-        recipe: of a QLoRA run: quantised as it was trained.
 
     Raises:
         FabulaError: it cannot be read.
     """
     from transformers import AutoModelForCausalLM
 
-    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": False}
-    if recipe is not None:
-        options |= {"quantization_config": quantisation_config(recipe), "device_map": device()}
     loader: Any = AutoModelForCausalLM
     try:
         model, report = loader.from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, **options
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except Exception as error:
         raise explain_load(error, str(folder), "model") from None
@@ -73,7 +70,7 @@ def open_model(folder: Path, dtype: torch.dtype, recipe: Recipe | None = None) -
             f"The weights of '{folder}' lack the tensor '{min(report['missing_keys'])}': they are "
             "not whole, or belong to another config.json."
         )
-    return (model if recipe is not None else model.to(device())).eval()
+    return model.to(device()).eval()
 
 
 def check_fit(source: Source) -> None:
@@ -96,7 +93,8 @@ def check_fit(source: Source) -> None:
             raise FabulaError(
                 f"The adapter '{source.folder}' does not go with '{source.base}': {lines[0][:160]}."
             ) from None
-    own = {n.replace(".default", ""): tuple(p.shape) for n, p in adapted.named_parameters()}
+    named = adapted.named_parameters(remove_duplicate=False)
+    own = {n.replace(".default", ""): tuple(p.shape) for n, p in named}
     own |= {n.replace(".modules_to_save", ""): s for n, s in own.items()}
     for name, (shape, _) in read_header(source.folder / ADAPTER).items():
         # DoRA's magnitudes are a module in memory and a tensor in the file.

@@ -145,7 +145,8 @@ def _explain(error: Exception, folder: Path, repository: str) -> FabulaError:
     if any(isinstance(e, errors.OfflineModeIsEnabled) for e in chain):
         why = "the hub is switched off (HF_HUB_OFFLINE)"
     else:
-        why = "the hub cannot be reached, or broke off"
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        why = f"the hub cannot be reached, or broke off ({lines[0][:120].rstrip('.')})"
     return FabulaError(f"Nothing, or not all, was uploaded to {repository}: {why}; {kept}.")
 
 
