@@ -43,7 +43,7 @@ def test_a_run_that_stands_still_says_so() -> None:
 
 def line(step: int, **more: Any) -> dict[str, Any]:
     return {"step": step, "loss": 2.5, "learning_rate": 1e-3, "tokens_per_second": 1234.0,
-            "tokens": 1000, "loss_tokens": 820, "memory_mb": 900.0, **more}  # fmt: skip
+            "tokens": 1000, "loss_tokens": 820, "memory_mb": 900.0, "share_of_peak": 0.21, **more}  # fmt: skip
 
 
 def test_plain_lines_tell_everything_and_come_seldom(
@@ -63,6 +63,6 @@ def test_plain_lines_tell_everything_and_come_seldom(
     assert len(told) == 4
     for part in ("step 1", "loss 2.500", "held out 3.250", "lr 1.00e-03"):
         assert part in told[2]
-    assert "1,234 tok/s (82% learnt)  700, at most 900 MB" in told[2]
+    assert "1,234 tok/s (82% learnt)  21% of the peak  700, at most 900 MB" in told[2]
     assert "12.0 of at most 33.9 GB" in told[3]
     assert "0:00:00 left" in told[3]

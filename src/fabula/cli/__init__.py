@@ -29,6 +29,7 @@ VERBS = {
     "schedule": "Show the learning rate over a run before it begins.",
     "train": "Train or fine-tune a model from a recipe.",
     "runs": "List runs, compare them, or draw the page of one.",
+    "export": "Hand a model on: merged, as GGUF, for Ollama, vLLM and the hub.",
     "evaluate": "Score a model on held-out stories.",
     "models": "List the models that can write here.",
 }

@@ -109,6 +109,7 @@ class Show(Announce):
             self.held_out,
             f"lr {line['learning_rate']:.2e}",
             f"{self.rate:,.0f} tok/s ({line['loss_tokens'] / max(line['tokens'], 1):.0%} learnt)",
+            f"{line['share_of_peak']:.0%} of the peak",
             _memory(line),
             self.left.told(progress),
         )))  # fmt: skip
