@@ -65,7 +65,9 @@ class Hub(BaseHTTPRequestHandler):
                 if entry["key"] == "file":
                     value = entry["value"]
                     Hub.files[value["path"]] = base64.b64decode(value["content"])
-            return self.answer({"commitUrl": "https://huggingface.co/me/tale/commit/1", "commitOid": "1"})
+            return self.answer(
+                {"commitUrl": "https://huggingface.co/me/tale/commit/1", "commitOid": "1"}
+            )
         return self.answer({})
 
     def log_message(self, *args: object) -> None:
