@@ -13,7 +13,17 @@ import pytest
 import fabula
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("story", "reading", "engines", "corpus", "writing", "training", "evaluation", "cli")
+ROOMS = (
+    "story",
+    "reading",
+    "engines",
+    "corpus",
+    "writing",
+    "training",
+    "evaluation",
+    "export",
+    "cli",
+)
 
 
 def tracked() -> list[Path]:

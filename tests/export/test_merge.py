@@ -13,7 +13,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from tiny_exports import ALL, TARGETS, logits, rewrite
+from tiny_exports import ALL, TARGETS, logits, rewrite, save_corpus
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fabula.engines import open_engine
@@ -110,12 +110,13 @@ def test_a_qlora_run_is_merged_into_16_bits_and_the_gap_is_told(
 ) -> None:
     """A real run over NF4; GPT-2's layers are transposed when they are quantised."""
     base = tiny(kind, "gpt2")
+    save_corpus(tmp_path / "corpus")
     recipe = Recipe.model_validate(
         {
             "name": "tiny",
             "base_model": str(base),
             "method": "qlora",
-            "data": [{"corpus": "sample", "only": "ba-"}],
+            "data": [{"corpus": str(tmp_path / "corpus")}],
             "sequence_length": 1100,
             "micro_batch_size": 1,
             "batch_size": 1,

@@ -82,8 +82,37 @@ def save_model(kind: str, folder: Path) -> None:
 def texts() -> list[str]:
     return [
         render_brief(s.brief) + render_completion(s.outline, s.passages)
-        for s in load_sample("train")[:30]
+        for s in load_sample("test")[40:70]
     ]
+
+
+def save_corpus(folder: Path) -> None:
+    """A prepared corpus of eight stories, two beats of each."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = []
+    for story in load_sample("test")[40:48]:
+        outline, passages = story.outline.beats[:2], story.passages[:2]
+        rows.append(
+            {
+                "id": story.id,
+                "source": "sample",
+                "licence": "Apache-2.0",
+                "prompt_id": story.id,
+                "title": story.title,
+                "brief": story.brief.model_dump_json(exclude_none=True),
+                "premise": story.premise,
+                "outline": [b.model_dump() for b in outline],
+                "passages": [p.model_dump() for p in passages],
+                "text": "\n\n".join(p.text for p in passages),
+                "words": sum(len(p.text.split()) for p in passages),
+                "gold": True,
+            }
+        )
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "train.parquet")
+    (folder / "manifest.json").write_text(json.dumps({"stories": len(rows)}))
 
 
 def save_byte_level(folder: Path, digits: bool, one_special: bool = False) -> None:

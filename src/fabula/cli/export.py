@@ -81,9 +81,8 @@ def command(
         raise FabulaError("--upload, --dry-run and --public go with --push OWNER/NAME.")
     if upload and dry_run:
         raise FabulaError("--upload sends and --dry-run only lists; give one of them.")
-    load_quietly("Exporting", threads)
     from fabula.engines.hardware import default_threads
-    from fabula.export import Wishes, export
+    from fabula.export import Wishes, check_wishes, export
     from fabula.export.push import upload as send
 
     wishes = Wishes(
@@ -99,6 +98,8 @@ def command(
         force=force,
         threads=threads or default_threads(),
     )
+    check_wishes(wishes)
+    load_quietly("Exporting", threads)
     with _show() as show:
         made = export(model, wishes, show)
     address = None

@@ -44,7 +44,7 @@ def export(said: str, wishes: Wishes, announce: Announce | None = None) -> Expor
     """
     announce = announce or Announce()
     target = wishes.to.expanduser()
-    _check_wishes(wishes, target)
+    check_wishes(wishes)
     announce.stage("Finding the model")
     source = open_source(said, wishes.base)
     parameters, stored = weights_of(source.base_folder, source.config)
@@ -73,7 +73,14 @@ def export(said: str, wishes: Wishes, announce: Announce | None = None) -> Expor
     return Export(target, facts, plan)
 
 
-def _check_wishes(wishes: Wishes, target: Path) -> None:
+def check_wishes(wishes: Wishes) -> None:
+    """Refuse what can be refused before anything large is loaded.
+
+    Raises:
+        FabulaError: a wish makes no sense, or the folder is taken.
+        MissingExtra: gguf is not installed.
+    """
+    target = wishes.to.expanduser()
     if wishes.push is not None:
         push.check_name(wishes.push)
     for kind in wishes.gguf:

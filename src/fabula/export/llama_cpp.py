@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fabula.errors import FabulaError, MissingExtra
+from fabula.errors import FabulaError
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,10 @@ def ask(
         exact: keep keys and values in float32; its default is float16.
 
     Raises:
-        MissingExtra: llama.cpp is not installed.
-        FabulaError: it does not take the file.
+        FabulaError: llama.cpp is not installed, or does not take the file.
     """
     if not available():
-        raise MissingExtra("Running llama.cpp", "export")
+        raise FabulaError("llama.cpp is not installed: pip install xllamacpp.")
     with tempfile.TemporaryDirectory() as scratch:
         question, reply = Path(scratch) / "question.json", Path(scratch) / "answer.json"
         question.write_text(

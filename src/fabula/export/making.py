@@ -62,7 +62,8 @@ class Maker:
     ) -> None:
         self.source, self.wishes, self.draft, self.announce = source, wishes, draft, announce
         self.dtype = DTYPES[dtype]
-        self.run_in = merge.run_dtype(parameters, stored)
+        # Where nothing is computed, weights need not be wider than they are stored.
+        self.run_in = merge.run_dtype(parameters, stored) if wishes.check else DTYPES[stored]
         own = (source.folder / "tokenizer.json").is_file()
         folder = source.folder if own else source.base_folder
         self.tokenizer: TextTokenizer = open_tokenizer(str(folder))
