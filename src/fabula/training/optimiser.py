@@ -153,10 +153,14 @@ def pack_state(optimiser: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimiser's state as named tensors and plain numbers, so that no pickle is needed."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
+    seen: set[int] = set()
     for number, part in enumerate(_parts(optimiser)):
         for name, value in _flatten(str(number), part.state_dict()["state"]):
             if isinstance(value, Tensor):
-                tensors[name] = value.detach().contiguous()
+                kept = value.detach().contiguous()
+                # The tables of 8-bit states are one tensor for all, which safetensors refuses.
+                tensors[name] = kept.clone() if kept.data_ptr() in seen else kept
+                seen.add(kept.data_ptr())
             else:
                 plain[name] = value
     return tensors, plain

@@ -12,7 +12,7 @@ from torch import nn
 
 from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
-from fabula.training import adapters, checkpoint, loss, models, neftune
+from fabula.training import adapters, checkpoint, loss, models, neftune, preflight
 from fabula.training.card import write_card
 from fabula.training.handover import write_model
 from fabula.training.heldout import HeldOut, Score
@@ -84,6 +84,7 @@ def _prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> Recipe:
 def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     from transformers import set_seed
 
+    preflight.check_machine(recipe)
     # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
     set_seed(recipe.seed)
     base = adapters.find_base(recipe.base_model) if recipe.base_model is not None else None
@@ -111,6 +112,8 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
     stream = Stream(deck, tokenizer, tokenizer.pad, recipe, counts.cursor)
 
     model = _model(recipe, source, tokenizer)
+    if source is not None:
+        preflight.check_base(model, tokenizer, source)
     vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
     seen = look(stream, vocabulary)
     _tell(seen, recipe, model, announce)
@@ -128,6 +131,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
         neftune.Noise(loss_of.inner, recipe.neftune_alpha)
     if recipe.compile:
         models.compile_layers(loss_of.inner)
+    preflight.check_disk(folder, model, recipe)
     write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
     trainer, lines = sit(recipe, model, loss_of, stream, held_out, folder, counts, last, announce)
     finished = trainer.finished
@@ -166,7 +170,7 @@ def _tokenizer(
     recipe: Recipe, source: str | None, deck: Deck, folder: Path, announce: Announce
 ) -> TextTokenizer:
     if source is not None:
-        return open_tokenizer(source)
+        return preflight.own_tokenizer(source)
     assert recipe.init is not None
     if recipe.init.tokenizer != "train":
         return open_tokenizer(models.resolve(recipe.init.tokenizer))
