@@ -71,7 +71,8 @@ def main() -> None:
                 "name": "r", "base_model": str(folder), "method": method, "steps": 12,
                 "lora": {"dropout": 0.05}, "data": [{"corpus": "sample"}],
                 "sequence_length": length, "micro_batch_size": rows, "batch_size": rows,
-                "gradient_checkpointing": again, "evaluation": {"max_documents": 0}, "specimens": None,
+                "gradient_checkpointing": again, "evaluation": {"max_documents": 0},
+                "specimens": None,
                 "checkpoint": {"every_minutes": None},
                 "dtype": "bfloat16" if machine.bfloat16 else "float32",
             }  # fmt: skip

@@ -32,7 +32,6 @@ ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "pains.md"
 
 
-
 def rows() -> dict[int, list[str]]:
     """The cells of each numbered row."""
     found = {}

@@ -43,7 +43,8 @@ def test_a_run_that_stands_still_says_so() -> None:
 
 def line(step: int, **more: Any) -> dict[str, Any]:
     return {"step": step, "loss": 2.5, "learning_rate": 1e-3, "tokens_per_second": 1234.0,
-            "tokens": 1000, "loss_tokens": 820, "memory_mb": 900.0, "share_of_peak": 0.21, **more}  # fmt: skip
+            "tokens": 1000, "loss_tokens": 820, "memory_mb": 900.0,
+            "share_of_peak": 0.21, **more}  # fmt: skip
 
 
 def test_plain_lines_tell_everything_and_come_seldom(

@@ -112,7 +112,7 @@ def test_it_learns_what_is_liked(
 
 
 def test_the_loss_is_that_of_the_paper(models: dict[str, Path], tmp_path: Path) -> None:
-    """lambda (1 - sigmoid(+-beta (r - z))), z the mean gain of other briefs' stories, at least 0."""
+    """lambda (1 - sigmoid(+-beta (r - z))), z the mean gain of others' stories, at least 0."""
     from transformers import AutoModelForCausalLM
 
     from fabula.training.tokenizer import open_tokenizer

@@ -73,6 +73,20 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _apart(named: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of which no two share memory, which safetensors refuses.
+
+    The tables of 8-bit states are one tensor for all.
+    """
+    found: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in named.items():
+        kept = tensor.contiguous()
+        found[name] = kept.clone() if kept.data_ptr() in seen else kept
+        seen.add(kept.data_ptr())
+    return found
+
+
 def save(folder: Path, keep: int, model: nn.Module, optimiser: Any, state: State) -> Path:
     """Write `folder/step-N` and delete all but the newest `keep`.
 
@@ -95,7 +109,7 @@ def save(folder: Path, keep: int, model: nn.Module, optimiser: Any, state: State
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         for name, named in (("weights", weights), ("optimiser", tensors)):
-            save_file({n: t.contiguous() for n, t in named.items()}, draft / f"{name}.safetensors")
+            save_file(_apart(named), draft / f"{name}.safetensors")
         (draft / "state.json").write_text(
             json.dumps({"state": asdict(state), "optimiser": plain}, indent=1), encoding="utf-8"
         )

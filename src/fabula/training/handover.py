@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from fabula.errors import FabulaError
@@ -76,10 +77,16 @@ def _make_whole(model: Any, recipe: Recipe, tokenizer: TextTokenizer) -> None:
     from transformers import GenerationConfig
 
     if recipe.save_dtype != "auto" and not parallel.is_sharded(model):
-        model.to(DTYPES[recipe.save_dtype])
+        model.to(save_dtype(model, recipe))
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=tokenizer.bos,
         eos_token_id=tokenizer.eos,
         pad_token_id=tokenizer.pad,
         do_sample=True,
     )
+
+
+def save_dtype(model: Any, recipe: Recipe) -> torch.dtype:
+    """The dtype of the weights that a full run leaves."""
+    dtype: torch.dtype = model.dtype
+    return dtype if recipe.save_dtype == "auto" else DTYPES[recipe.save_dtype]

@@ -82,7 +82,7 @@ def read_config(source: str) -> Any:
     """The config of a model folder or hub id; no weights are read, no code is run.
 
     Raises:
-        FabulaError: it cannot be read, or it is no causal language model.
+        FabulaError: it cannot be read, is no causal language model, or is quantised already.
     """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -95,6 +95,13 @@ def read_config(source: str) -> Any:
         raise FabulaError(
             f"{source} is a '{config.model_type}', no causal language model; use a Llama, Mistral "
             "or GPT-2 kind of model."
+        )
+    stored = getattr(config, "quantization_config", None)
+    if stored:
+        kind = stored.get("quant_method") if isinstance(stored, dict) else None
+        raise FabulaError(
+            f"{source} is quantised already ({kind or 'its config says how'}), and training needs "
+            "the float weights that it was made from: name that model; method 'qlora' quantises it."
         )
     return config
 
@@ -146,12 +153,20 @@ def load_base(source: str, recipe: Recipe) -> nn.Module:
     options: dict[str, Any] = {"dtype": weights_dtype(recipe), "trust_remote_code": False}
     if recipe.method == "qlora":
         options |= {"quantization_config": quantisation_config(recipe), "device_map": device()}
+    opener: Any = AutoModelForCausalLM
+    model: nn.Module
     try:
-        model: nn.Module = AutoModelForCausalLM.from_pretrained(
-            source, use_safetensors=True, **options
+        model, told = opener.from_pretrained(
+            source, use_safetensors=True, output_loading_info=True, **options
         )
     except Exception as error:
         raise explain_load(error, source, "model") from None
+    # transformers draws at random what it does not find, and goes on.
+    if lacking := sorted(told["missing_keys"]):
+        raise FabulaError(
+            f"{source} lacks {len(lacking)} of the weights of a {type(model).__name__} (such as "
+            f"{lacking[0]}); give the whole model, with its output layer."
+        )
     for layer in model.modules():
         module: Any = layer
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -168,12 +183,19 @@ def device() -> str:
     return "cpu"
 
 
+def has_bitsandbytes() -> bool:
+    """Whether bitsandbytes is installed and starts on this machine."""
+    try:
+        importlib.import_module("bitsandbytes")
+    except Exception:
+        return False
+    return True
+
+
 def quantisation_config(recipe: Recipe) -> Any:
     """NF4 as the recipe has it."""
-    try:
-        import bitsandbytes  # noqa: F401
-    except Exception:
-        raise MissingExtra("QLoRA (bitsandbytes)", "train") from None
+    if not has_bitsandbytes():
+        raise MissingExtra("QLoRA (bitsandbytes)", "train")
     from transformers import BitsAndBytesConfig
 
     settings = recipe.quantisation

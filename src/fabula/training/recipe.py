@@ -67,8 +67,8 @@ class Lora(Part):
         alpha: scale; the update is multiplied by alpha / r (rsLoRA: alpha / sqrt(r)).
         target: "all-linear", or names of modules.
         rslora: Kalajdzievski 2023. dora: Liu et al. 2024.
-        plus_ratio: LoRA+ (Hayou et al. 2024, arXiv:2402.12354): B, which starts from nothing, learns
-            at so many times the rate of A; 1 is plain LoRA, 16 the paper's proposal.
+        plus_ratio: LoRA+ (Hayou et al. 2024, arXiv:2402.12354): B, which starts from nothing,
+            learns at so many times the rate of A; 1 is plain LoRA, 16 the paper's proposal.
     """
 
     r: Positive = 16

@@ -11,7 +11,16 @@ from torch import nn
 
 from fabula.errors import FabulaError
 from fabula.story.files import parse_data, read_text, validate, write_atomic
-from fabula.training import adapters, checkpoint, loss, memory, models, neftune, parallel
+from fabula.training import (
+    adapters,
+    checkpoint,
+    loss,
+    memory,
+    models,
+    neftune,
+    parallel,
+    preflight,
+)  # fmt: skip
 from fabula.training.card import write_card
 from fabula.training.doctor import gate
 from fabula.training.handover import write_model
@@ -146,6 +155,7 @@ def _prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> Recipe:
 def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True) -> Outcome[Any]:
     from transformers import set_seed
 
+    preflight.check_machine(recipe)
     # Before any weight is drawn, those of adapters too: equal seeds, equal runs.
     set_seed(recipe.seed)
     base = adapters.find_base(recipe.base_model) if recipe.base_model is not None else None
@@ -159,7 +169,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True
             from fabula.training.picks.run import train_picks as tune
         else:
             # trl takes seconds to load, which no other run needs.
-            from fabula.training.preferences.run import train_preferences as tune  # type: ignore[assignment]
+            from fabula.training.preferences.run import train_preferences as tune
         return tune(recipe, base, folder, announce, doctor)
     deck = open_deck(recipe)
     if source is not None:
@@ -174,6 +184,8 @@ def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True
     stream = Stream(deck, tokenizer, tokenizer.pad, recipe, counts.cursor)
 
     model = _model(recipe, source, tokenizer)
+    if source is not None:
+        preflight.check_base(model, tokenizer, source)
     vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
     if recipe.kernels == "liger":
         use_liger(model.to(models.device()))
@@ -191,11 +203,13 @@ def _train(recipe: Recipe, folder: Path, announce: Announce, doctor: bool = True
         loss_of.inner.enable_input_require_grads()
     if recipe.neftune_alpha is not None:
         neftune.Noise(loss_of.inner, recipe.neftune_alpha)
+    resumed = last is not None
     gate.stories(
-        recipe, source, stream, tokenizer, model, loss_of, folder, announce, last is not None, doctor
-    )  # fmt: skip
+        recipe, source, stream, tokenizer, model, loss_of, folder, announce, resumed, doctor
+    )
     if recipe.compile:
         models.compile_layers(loss_of.inner)
+    preflight.check_disk(folder, model, recipe)
     if here.size > 1 and recipe.parallel == "fsdp":
         parallel.shard(loss_of.inner, recipe.dtype == "bfloat16")
         loss_of.through_shards()
@@ -239,7 +253,7 @@ def _tokenizer(
     recipe: Recipe, source: str | None, deck: Deck, folder: Path, announce: Announce
 ) -> TextTokenizer:
     if source is not None:
-        return open_tokenizer(source)
+        return preflight.own_tokenizer(source)
     assert recipe.init is not None
     if recipe.init.tokenizer != "train":
         return open_tokenizer(models.resolve(recipe.init.tokenizer))

@@ -13,7 +13,7 @@ from torch import nn
 from fabula.engines.digest import digest_file
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import adapters, models, parallel
+from fabula.training import adapters, models, parallel, preflight
 from fabula.training.doctor import gate
 from fabula.training.handover import write_model
 from fabula.training.packing import Batch, check_ids
@@ -23,7 +23,6 @@ from fabula.training.picks.places import PickedStory, parted, read_picks
 from fabula.training.picks.trainer import HeldOutPicks, PickStream, PickTrainer, Taste
 from fabula.training.recipe import Blend, Picks, Recipe, dump_recipe
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit
-from fabula.training.tokenizer import open_tokenizer
 
 
 def train_picks(
@@ -43,7 +42,7 @@ def train_picks(
     assert picks is not None
     paths = [Path(file).expanduser() for file in picks.files]
     stories, others = parted([s for path in paths for s in read_picks(path)], picks.held_out)
-    tokenizer = open_tokenizer(base.source)
+    tokenizer = preflight.own_tokenizer(base.source)
     parts = ([_fewer(story, picks) for story in stories], others)
     learnt, held_out = (
         [
@@ -64,6 +63,7 @@ def train_picks(
     _remember(paths, folder, resumed=last is not None)
     gate.inputs(recipe, base.source, tokenizer, folder, announce, doctor)
     model = models.load_base(base.source, recipe)
+    preflight.check_base(model, tokenizer, base.source)
     # Opened now, so that what is wrong with it is said before time is spent.
     other = _other(recipe, picks.blend, model) if picks.blend is not None else {}
     rows = [*learnt, *held_out]
@@ -97,6 +97,7 @@ def train_picks(
         f"{places[1]:,} places held out, {models.count(model)[0] / 1e6:.2f} M parameters that "
         f"learn.{f' {left:,} places do not fit and are left out.' if left else ''}"
     )
+    preflight.check_disk(folder, model, recipe)
     if parallel.world().first:
         write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
     trainer, lines = sit(

@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 
 from fabula.errors import FabulaError
 from fabula.story.files import write_atomic
-from fabula.training import adapters, models, parallel
+from fabula.training import adapters, models, parallel, preflight
 from fabula.training.doctor import gate
 from fabula.training.documents import encode_documents
 from fabula.training.handover import write_model
@@ -38,7 +38,7 @@ from fabula.training.preferences.trainer import (
 )
 from fabula.training.recipe import Preferences, Recipe, dump_recipe
 from fabula.training.sitting import Announce, Outcome, checkpoint_of, sit, stop_signals, stopped
-from fabula.training.tokenizer import TextTokenizer, open_tokenizer
+from fabula.training.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def train_preferences(
     """
     preferences = recipe.preferences
     assert preferences is not None
-    tokenizer = open_tokenizer(base.source)
+    tokenizer = preflight.own_tokenizer(base.source)
     gate.inputs(recipe, base.source, tokenizer, folder, announce, doctor)
     teach = _thumbs if preferences.loss == "kto" else _pairs
     lesson = teach(recipe, preferences, tokenizer, base, folder, announce)
@@ -89,6 +89,7 @@ def train_preferences(
         return stopped(folder)
     last, counts = checkpoint_of(folder, announce)
     model = models.load_base(base.source, recipe)
+    preflight.check_base(model, tokenizer, base.source)
     vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
     for batch in lesson.held_out.batches():
         check_ids(batch["input_ids"].tolist(), vocabulary)
@@ -109,6 +110,7 @@ def train_preferences(
         f"{lesson.held_out.count} held out, {models.count(model)[0] / 1e6:.2f} M parameters that "
         f"learn.{lesson.said}"
     )
+    preflight.check_disk(folder, model, recipe)
     if parallel.world().first:
         write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
     trainer, lines = sit(
