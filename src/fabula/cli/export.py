@@ -149,7 +149,7 @@ def _tell(made: Export, address: str | None) -> None:
     for note in facts.notes:
         console.print(f"Mind: {note}", markup=False)
     if facts.ollama:
-        console.print(f"Ollama: ollama create {facts.name.lower()} -f {made.folder}/Modelfile")
+        console.print(f"Ollama: ollama create {facts.ollama_name} -f {made.folder}/Modelfile")
     if made.plan is not None:
         table = Table(title=f"For {made.plan.repository} on the hub", title_justify="left")
         table.add_column("file")

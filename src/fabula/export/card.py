@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -99,6 +100,11 @@ class Facts:
     where: str = "FOLDER"
     pushed: bool = False
     run_card: str | None = None
+
+    @property
+    def ollama_name(self) -> str:
+        """A name that Ollama takes."""
+        return re.sub(r"[^a-z0-9._-]+", "-", self.name.lower()).strip("-.") or "story"
 
 
 def card(facts: Facts) -> str:
@@ -248,9 +254,9 @@ def _use(facts: Facts) -> str:
         lines.append(f"vLLM, {what}:\n\n```sh\n{command}\n```")
     if facts.ollama:
         lines.append(
-            f"Ollama:\n\n```sh\nollama create {facts.name.lower()} -f Modelfile\n"
+            f"Ollama:\n\n```sh\nollama create {facts.ollama_name} -f Modelfile\n"
             f"curl -s localhost:11434/api/generate -d \"$(jq -Rs '{{model: "
-            f'"{facts.name.lower()}", prompt: ., stream: false}}\' example-prompt.txt)"\n```'
+            f'"{facts.ollama_name}", prompt: ., stream: false}}\' example-prompt.txt)"\n```'
         )
     lines += [f"Mind: {note}" for note in facts.notes]
     return "\n\n".join(lines)

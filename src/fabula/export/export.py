@@ -43,7 +43,7 @@ def export(said: str, wishes: Wishes, announce: Announce | None = None) -> Expor
         FabulaError: anything that makes it impossible or wrong; nothing is left behind then.
     """
     announce = announce or Announce()
-    target = wishes.to.expanduser()
+    target = wishes.to.expanduser().resolve()
     check_wishes(wishes)
     announce.stage("Finding the model")
     source = open_source(said, wishes.base)
@@ -64,13 +64,13 @@ def export(said: str, wishes: Wishes, announce: Announce | None = None) -> Expor
         draft.rename(target)
     except OSError as error:
         raise FabulaError(
-            f"The export cannot be written to {target} ({error.strerror or error}); free some "
+            f"The export cannot be written to {wishes.to} ({error.strerror or error}); free some "
             "disk, or name another folder with --to."
         ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     plan = push.plan(target, wishes.push) if wishes.push is not None else None
-    return Export(target, facts, plan)
+    return Export(wishes.to.expanduser(), facts, plan)
 
 
 def check_wishes(wishes: Wishes) -> None:
@@ -80,7 +80,7 @@ def check_wishes(wishes: Wishes) -> None:
         FabulaError: a wish makes no sense, or the folder is taken.
         MissingExtra: gguf is not installed.
     """
-    target = wishes.to.expanduser()
+    target = wishes.to.expanduser().resolve()
     if wishes.push is not None:
         push.check_name(wishes.push)
     for kind in wishes.gguf:
@@ -94,13 +94,13 @@ def check_wishes(wishes: Wishes) -> None:
     if wishes.ollama and not wishes.gguf:
         raise FabulaError("Ollama runs a GGUF: add --gguf q8_0 (or f16) to --ollama.")
     if target.is_file():
-        raise FabulaError(f"{target} is a file; name a folder with --to.")
+        raise FabulaError(f"{wishes.to} is a file; name a folder with --to.")
     if target.is_dir() and any(target.iterdir()):
         if not (target / MARK).is_file():
-            raise FabulaError(f"{target} holds something that is no export; name another --to.")
+            raise FabulaError(f"{wishes.to} holds something that is no export; name another --to.")
         if not wishes.force:
             raise FabulaError(
-                f"The export {target} exists; replace it with --force, or name another --to."
+                f"The export {wishes.to} exists; replace it with --force, or name another --to."
             )
 
 
@@ -112,7 +112,7 @@ def _check_source(source: Source, wishes: Wishes, target: Path) -> None:
 
     for folder in (source.folder, source.base_folder):
         if target.resolve() in (folder.resolve(), *folder.resolve().parents):
-            raise FabulaError(f"{target} holds the model that is exported; name another --to.")
+            raise FabulaError(f"{wishes.to} holds the model that is exported; name another --to.")
     read_config(str(source.base_folder))
     if source.adapter is not None:
         merge.check_fit(source)
@@ -132,7 +132,7 @@ def _check_source(source: Source, wishes: Wishes, target: Path) -> None:
     free = shutil.disk_usage(place).free
     if need * (1 + len(wishes.gguf)) * 0.5 > free:
         raise FabulaError(
-            f"There are {free / 1e9:.1f} GB free for {target}, and the export takes about "
+            f"There are {free / 1e9:.1f} GB free for {wishes.to}, and the export takes about "
             f"{need * (1 + len(wishes.gguf)) * 0.5 / 1e9:.1f} GB; free some disk or name another "
             "--to."
         )

@@ -70,7 +70,9 @@ class Maker:
         config: Any = read_config(str(source.base_folder))
         adapted = "qlora" if wishes.qlora else "lora"
         self.facts = Facts(
-            name=wishes.push.split("/")[1] if wishes.push else wishes.to.expanduser().name,
+            name=wishes.push.split("/")[1]
+            if wishes.push
+            else wishes.to.expanduser().resolve().name,
             said=source.said,
             base=source.base,
             method=source.recipe.method if source.recipe else adapted if source.adapter else "",
