@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_server import ask, serving
 
 from fabula.engines import open_engine
+from hub_server import ask, serving
 
 
 @pytest.fixture

@@ -157,9 +157,7 @@ def test_options_of_the_adapter_learn_on_four_bits_and_on_conv1d(
         ({"neftune_alpha": 0}, "greater than 0"),
     ],
 )
-def test_options_that_do_not_go_together(
-    changes: dict[str, Any], words: str, corpus: Path
-) -> None:
+def test_options_that_do_not_go_together(changes: dict[str, Any], words: str, corpus: Path) -> None:
     data = recipe_data(corpus, base_model="embedded", method="lora", **changes)
     with pytest.raises(ValueError, match=words):
         Recipe.model_validate(data)

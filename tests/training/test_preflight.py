@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_server import ask, serving
 from tiny_recipe import CONTEXT, recipe_data
 
 from fabula.errors import FabulaError
@@ -22,6 +21,7 @@ from fabula.training.checkpoint import found
 from fabula.training.recipe import Recipe
 from fabula.training.run import train
 from fabula.training.sitting import Announce
+from hub_server import ask, serving
 
 torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file  # noqa: E402
@@ -114,7 +114,7 @@ def test_another_models_tokenizer_is_told_by_its_size_or_by_its_ids(
 def test_a_tokenizer_of_the_right_size_is_told_by_what_the_model_makes_of_it(
     models: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The embedded model's own is right, one of as many pieces is wrong; random weights know none."""
+    """The embedded model's own is right, the same mixed up is wrong; random weights know none."""
     from fabula.training.tokenizer import open_tokenizer
 
     source = making.resolve("embedded")
@@ -226,7 +226,13 @@ def test_a_gpu_without_bfloat16_is_told(
 
 @pytest.mark.parametrize(
     ("method", "optimiser"),
-    [("full", "adamw"), ("full", "muon"), ("full", "adamw_8bit"), ("lora", "adamw"), ("qlora", "adamw")],
+    [
+        ("full", "adamw"),
+        ("full", "muon"),
+        ("full", "adamw_8bit"),
+        ("lora", "adamw"),
+        ("qlora", "adamw"),
+    ],
 )
 def test_the_room_that_a_run_needs_is_what_it_writes(
     method: str, optimiser: str, models: dict[str, Path], corpus: Path, tmp_path: Path

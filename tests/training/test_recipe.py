@@ -81,7 +81,12 @@ def test_a_recipe_may_extend_another(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     middle = {"extends": "../a.yaml", "name": "b", "optimiser": {"learning_rate": 2e-3}}
     write(tmp_path / "more" / "b.yaml", middle)
-    last = {"extends": "b.yaml", "name": "c", "base_model": "embedded", "data": [{"corpus": "trees"}]}
+    last = {
+        "extends": "b.yaml",
+        "name": "c",
+        "base_model": "embedded",
+        "data": [{"corpus": "trees"}],
+    }
     recipe = load_recipe(write(tmp_path / "more" / "c.yaml", last))
     assert (recipe.name, recipe.base_model, recipe.init) == ("c", "embedded", None)
     assert (recipe.optimiser.learning_rate, recipe.optimiser.clip) == (2e-3, 0.5)

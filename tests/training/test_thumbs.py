@@ -80,7 +80,8 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "method"), [("llama", "full"), ("mistral", "lora"), ("gpt2", "lora"), ("llama", "qlora")]
+    ("kind", "method"),
+    [("llama", "full"), ("mistral", "lora"), ("gpt2", "lora"), ("llama", "qlora")],
 )
 def test_it_learns_what_is_liked(
     models: dict[str, Path], tmp_path: Path, kind: str, method: str
@@ -111,7 +112,7 @@ def test_it_learns_what_is_liked(
 
 
 def test_the_loss_is_that_of_the_paper(models: dict[str, Path], tmp_path: Path) -> None:
-    """lambda (1 - sigmoid(+-beta (r - z))), z the mean gain of other briefs' stories, at least 0."""
+    """lambda (1 - sigmoid(+-beta (r - z))), z the mean gain of others' stories, at least 0."""
     from transformers import AutoModelForCausalLM
 
     from fabula.training.tokenizer import open_tokenizer
@@ -145,7 +146,9 @@ def test_the_loss_is_that_of_the_paper(models: dict[str, Path], tmp_path: Path) 
     others = []
     for number, thumb in enumerate(held_out):
         back = next(
-            held_out[number - n] for n in range(1, 99) if held_out[number - n].prompt != thumb.prompt
+            held_out[number - n]
+            for n in range(1, 99)
+            if held_out[number - n].prompt != thumb.prompt
         )
         others.append(gain(thumb.prompt, back.completion))
     z = max(0.0, sum(others) / len(others))
@@ -158,9 +161,7 @@ def test_the_loss_is_that_of_the_paper(models: dict[str, Path], tmp_path: Path) 
     assert outcome.after.ups == pytest.approx(sum(ups) / len(ups), rel=2e-3)
 
 
-def test_the_size_of_a_micro_batch_changes_nothing(
-    models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_size_of_a_micro_batch_changes_nothing(models: dict[str, Path], tmp_path: Path) -> None:
     """One estimate of z a step: also thumbs one by one, which trl refuses, give the same."""
     path, found = thumbs_file(tmp_path), []
     for size in (8, 1):

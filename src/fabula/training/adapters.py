@@ -131,7 +131,7 @@ def attach(model: nn.Module, recipe: Recipe, adapter: Path | None) -> nn.Module:
         config: Any = PeftConfig.from_pretrained(str(adapter))
         config.lora_dropout = recipe.lora.dropout
         adapted: Any = PeftModel.from_pretrained(
-            model,  # type: ignore[arg-type]
+            model,
             str(adapter),
             is_trainable=True,
             config=config,

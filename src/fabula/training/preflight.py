@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from fabula.errors import FabulaError, MissingExtra
 from fabula.training.handover import save_dtype
-from fabula.training.handover import save_dtype
-from fabula.training.models import evaluating, has_bitsandbytes, read_config
+from fabula.training.models import evaluating, has_bfloat16, has_bitsandbytes, read_config
 from fabula.training.recipe import Recipe
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer
 
@@ -31,7 +30,12 @@ Random weights guess as badly, but are not sure of anything."""
 FEWEST = 0.8
 """Least share of a model's tokens that its tokenizer knows; tables are padded by a few per cent."""
 OWN = "use the tokenizer that belongs to the weights."
-TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "trackio": "trackio"}
+TRACKERS = {
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+    "trackio": "trackio",
+}
 SPARE = 64e6
 """Bytes for what is small: tokenizer, figures, curve, card."""
 
@@ -47,11 +51,10 @@ def check_machine(recipe: Recipe) -> None:
     if recipe.optimiser.name.endswith("8bit") and not has_bitsandbytes():
         raise MissingExtra("8-bit AdamW (bitsandbytes)", "train")
     computed = recipe.quantisation.compute_dtype if recipe.method == "qlora" else "auto"
-    if computed == "bfloat16" and torch.cuda.is_available():
-        if not torch.cuda.is_bf16_supported(including_emulation=False):
-            raise FabulaError(
-                "This GPU has no bfloat16; set quantisation.compute_dtype: float32 (or auto)."
-            )
+    if computed == "bfloat16" and not has_bfloat16():
+        raise FabulaError(
+            "This GPU has no bfloat16; set quantisation.compute_dtype: float32 (or auto)."
+        )
     for name in recipe.report_to:
         packages = (TRACKERS[name], "tensorboardX") if name == "tensorboard" else (TRACKERS[name],)
         if not any(importlib.util.find_spec(package) for package in packages):
@@ -114,8 +117,8 @@ def check_base(model: nn.Module, tokenizer: TextTokenizer, source: str) -> None:
     blind = math.log(rows)
     if loss > blind + CLOSE and entropy < blind - SURE:
         raise FabulaError(
-            f"{source} finds plain English less likely ({loss:.1f} nats a token) than blind guessing "
-            f"would ({blind:.1f}), so this is not its tokenizer; {OWN}"
+            f"{source} finds plain English less likely ({loss:.1f} nats a token) than blind "
+            f"guessing would ({blind:.1f}), so this is not its tokenizer; {OWN}"
         )
 
 

@@ -66,8 +66,8 @@ class Lora(Part):
         alpha: scale; the update is multiplied by alpha / r (rsLoRA: alpha / sqrt(r)).
         target: "all-linear", or names of modules.
         rslora: Kalajdzievski 2023. dora: Liu et al. 2024.
-        plus_ratio: LoRA+ (Hayou et al. 2024, arXiv:2402.12354): B, which starts from nothing, learns
-            at so many times the rate of A; 1 is plain LoRA, 16 the paper's proposal.
+        plus_ratio: LoRA+ (Hayou et al. 2024, arXiv:2402.12354): B, which starts from nothing,
+            learns at so many times the rate of A; 1 is plain LoRA, 16 the paper's proposal.
     """
 
     r: Positive = 16
@@ -499,7 +499,9 @@ def _extended(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     """
     if path.resolve() in [child.resolve() for child in children]:
         circle = " -> ".join(str(p) for p in (*children, path))
-        raise FabulaError(f"{children[0]}: 'extends' goes in a circle ({circle}); end it somewhere.")
+        raise FabulaError(
+            f"{children[0]}: 'extends' goes in a circle ({circle}); end it somewhere."
+        )
     if children and not path.is_file():
         raise FabulaError(
             f"{children[-1]}: extends {path}, which does not exist; name a recipe beside it."

@@ -98,7 +98,7 @@ def _train(recipe: Recipe, folder: Path, announce: Announce) -> Outcome[Any]:
             from fabula.training.picks.run import train_picks as tune
         else:
             # trl takes seconds to load, which no other run needs.
-            from fabula.training.preferences.run import train_preferences as tune  # type: ignore[assignment]
+            from fabula.training.preferences.run import train_preferences as tune
         return tune(recipe, base, folder, announce)
     deck = open_deck(recipe)
     if source is not None:

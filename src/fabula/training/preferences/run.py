@@ -198,8 +198,7 @@ def _thumbs(
             )
         if all(thumb.prompt == thumbs[0].prompt for thumb in thumbs):
             raise FabulaError(
-                f"All {len(thumbs)} {what}thumbs are of one brief; KTO compares stories of "
-                "several."
+                f"All {len(thumbs)} {what}thumbs are of one brief; KTO compares stories of several."
             )
     ups = sum(thumb.label for thumb in learnt)
     weights = balance(ups, len(learnt) - ups, preferences)
@@ -293,9 +292,7 @@ def _encode_thumbs(
     return found
 
 
-def _card(
-    recipe: Recipe, preferences: Preferences, outcome: Outcome[Any], lesson: Lesson
-) -> str:
+def _card(recipe: Recipe, preferences: Preferences, outcome: Outcome[Any], lesson: Lesson) -> str:
     kind, before, after = lesson.kind, outcome.before, outcome.after
     assert before is not None
     assert after is not None

@@ -242,13 +242,14 @@ class ThumbTrainer(Tuned, KTOTrainer):
         The loss takes z for the mean of a micro-batch's own differences of `ref_KL_logps`: they
         are all given that of the step, against zeros (`_compute_kl_logps`).
         """
+        trl: Any = KTOTrainer
         reference = self.model if self.ref_model is None else self.ref_model
         gains = []
         with evaluating(self.network), self.casting():
             for batch in batches:
                 placed = {k: v.to(self.args.device) for k, v in batch.items()}
-                known, apart = self.compute_ref_log_probs(reference, placed)
-                here = KTOTrainer._compute_kl_logps(self, self.model, placed)
+                known, apart = trl.compute_ref_log_probs(self, reference, placed)
+                here = trl._compute_kl_logps(self, self.model, placed)
                 gains.append((here - apart).double())
                 batch["ref_logps"] = known
         z = torch.cat(gains).mean()
