@@ -114,7 +114,7 @@ def test_another_models_tokenizer_is_told_by_its_size_or_by_its_ids(
 def test_a_tokenizer_of_the_right_size_is_told_by_what_the_model_makes_of_it(
     models: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The embedded one is right, one of as many pieces is wrong; random weights know none."""
+    """The embedded model's own is right, the same mixed up is wrong; random weights know none."""
     from fabula.training.tokenizer import open_tokenizer
 
     source = making.resolve("embedded")

@@ -1,4 +1,4 @@
-"""The recipes: each trains a tiny random model of its architecture, and is listed."""
+"""The recipes of the project: each trains a tiny random model of its kind, and is listed."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_every_recipe_says_how_it_is_run_and_is_named_after_its_file(path: Path)
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_every_recipe_suits_its_model(path: Path) -> None:
-    """Rows that it reads; 4 bits, 8-bit states and all linear layers where it has billions."""
+    """Rows that the model reads; 4 bits and 8-bit states where it has billions of parameters."""
     recipe = load_recipe(path)
     base = recipe.base_model
     if base is None or base == "embedded" or base.startswith("runs/"):

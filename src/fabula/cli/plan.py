@@ -31,6 +31,10 @@ def command(
         Path | None,
         typer.Option(help="A recipe: its method, adapter, optimiser, rows and batch."),
     ] = None,
+    as_is: Annotated[
+        bool,
+        typer.Option("--as-is", help="With the recipe's own rows and recomputation, not the best."),
+    ] = False,
     method: Annotated[
         str | None, typer.Option(help="full, lora or qlora (else qlora; GPT-2: lora).")
     ] = None,
@@ -66,14 +70,17 @@ def command(
         this_machine,
     )
 
+    if as_is and recipe is None:
+        raise FabulaError("--as-is plans a recipe's own rows; give the --recipe.")
     machine = this_machine() if gpu is None else machine_named(gpu)
     tokens = tokens or WRITING_PROMPTS
     plans = []
     for model in models:
-        settings = _settings(recipe, model, method, sequence_length, batch_size)
+        settings = _settings(recipe, model, method, sequence_length, batch_size, as_is)
         if measure and not machine.gpu:
             sys.stderr.write(f"trying a few steps of {model} here\n")
-        plans.append(plan_run(model, settings, machine, tokens, measured=measure))
+        rows = settings.micro_batch_size if as_is else None
+        plans.append(plan_run(model, settings, machine, tokens, rows=rows, measured=measure))
     best = recommend(plans, hours)
     if json_:
         from fabula.cli import emit
@@ -89,6 +96,7 @@ def _settings(
     method: str | None,
     length: int | None,
     batch: int | None,
+    as_is: bool,
 ) -> Recipe:
     from fabula.planning import is_conv1d
     from fabula.story.files import validate
@@ -104,7 +112,8 @@ def _settings(
         }  # fmt: skip
     given = {"method": method, "sequence_length": length, "batch_size": batch}
     data |= {key: value for key, value in given.items() if value is not None}
-    data["micro_batch_size"] = 1
+    if not as_is:
+        data["micro_batch_size"] = 1
     return validate(Recipe, data, str(file or f"the plan of {model}"))
 
 

@@ -32,14 +32,17 @@ def choose_dtype(recipe: Recipe) -> Recipe:
     Raises:
         FabulaError: bfloat16 is asked for on a GPU without it.
     """
-    gpu = torch.cuda.is_available()
-    has_bfloat16 = not gpu or torch.cuda.is_bf16_supported(including_emulation=False)
-    if recipe.dtype == "bfloat16" and not has_bfloat16:
+    if recipe.dtype == "bfloat16" and not has_bfloat16():
         raise FabulaError("This GPU has no bfloat16; set dtype: float32 (or auto) in the recipe.")
     if recipe.dtype != "auto":
         return recipe
-    pays = has_bfloat16 if gpu else bfloat16_pays()
+    pays = has_bfloat16() if torch.cuda.is_available() else bfloat16_pays()
     return recipe.model_copy(update={"dtype": "bfloat16" if pays else "float32"})
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine computes in bfloat16 at all: every CPU does, older GPUs do not."""
+    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def bfloat16_pays() -> bool:
@@ -153,14 +156,14 @@ def load_base(source: str, recipe: Recipe) -> nn.Module:
     options: dict[str, Any] = {"dtype": weights_dtype(recipe), "trust_remote_code": False}
     if recipe.method == "qlora":
         options |= {"quantization_config": quantisation_config(recipe), "device_map": device()}
-    opener: Any = AutoModelForCausalLM
-    model: nn.Module
     try:
-        model, told = opener.from_pretrained(
+        opened: Any = AutoModelForCausalLM.from_pretrained(
             source, use_safetensors=True, output_loading_info=True, **options
         )
     except Exception as error:
         raise explain_load(error, source, "model") from None
+    model: nn.Module
+    model, told = opened
     # transformers draws at random what it does not find, and goes on.
     if lacking := sorted(told["missing_keys"]):
         raise FabulaError(

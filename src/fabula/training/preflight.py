@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fabula.errors import FabulaError, MissingExtra
 from fabula.training.handover import save_dtype
-from fabula.training.models import evaluating, has_bitsandbytes, read_config
+from fabula.training.models import evaluating, has_bfloat16, has_bitsandbytes, read_config
 from fabula.training.recipe import Recipe
 from fabula.training.tokenizer import TextTokenizer, open_tokenizer
 
@@ -44,10 +44,7 @@ def check_machine(recipe: Recipe) -> None:
     if recipe.optimiser.name.endswith("8bit") and not has_bitsandbytes():
         raise MissingExtra("8-bit AdamW (bitsandbytes)", "train")
     computed = recipe.quantisation.compute_dtype if recipe.method == "qlora" else "auto"
-    lacks = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(
-        including_emulation=False
-    )
-    if computed == "bfloat16" and lacks:
+    if computed == "bfloat16" and not has_bfloat16():
         raise FabulaError(
             "This GPU has no bfloat16; set quantisation.compute_dtype: float32 (or auto)."
         )

@@ -250,17 +250,16 @@ class ThumbTrainer(Tuned, KTOTrainer):
         The loss takes z for the mean of a micro-batch's own differences of `ref_KL_logps`: they
         are all given that of the step, against zeros (`_compute_kl_logps`).
         """
+        trl: Any = KTOTrainer
         reference = self.model if self.ref_model is None else self.ref_model
-        judge: Any = self
-        log_probabilities: Any = KTOTrainer._compute_kl_logps
         gains = []
         with evaluating(self.network), self.casting():
             for batch in batches:
                 told = []
                 for part in self.parted(batch, self.counts.divide):
                     placed = {k: v.to(self.args.device) for k, v in part.items()}
-                    known, apart = judge.compute_ref_log_probs(reference, placed)
-                    here = log_probabilities(self, self.model, placed)
+                    known, apart = trl.compute_ref_log_probs(self, reference, placed)
+                    here = trl._compute_kl_logps(self, self.model, placed)
                     gains.append((here - apart).double())
                     told.append(known)
                 batch["ref_logps"] = torch.cat(told)
