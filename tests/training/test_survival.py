@@ -268,6 +268,35 @@ def test_pairs_and_thumbs_too_are_computed_in_parts(
         assert two["loss"] == pytest.approx(one["loss"], abs=1e-5)
 
 
+def test_the_reference_of_thumbs_reads_in_parts_too(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fabula.training.preferences.thumb_trainer import KTOTrainer, ThumbTrainer
+
+    file = test_thumbs.thumbs_file(tmp_path)
+    recipe = test_thumbs.recipe(models["llama"], file, method="lora", micro_batch_size=4, steps=2)
+    straight = train(recipe, tmp_path / "straight", False, Announce())
+    real = KTOTrainer.compute_ref_log_probs
+
+    def full(self: Any, model: Any, batch: Any) -> Any:
+        if len(batch["label"]) > 1 and self.last_score is not None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        return real(self, model, batch)
+
+    monkeypatch.setattr(KTOTrainer, "compute_ref_log_probs", full)
+    monkeypatch.setattr(ThumbTrainer, "measure", lambda self, held_out: straight.after)
+    told = Told()
+    parts = train(recipe, tmp_path / "parts", False, told)
+    assert sum("where the reference read step 1" in note for note in told.notes) == 2
+    for one, two in zip(*(_losses(o) for o in (straight, parts)), strict=True):
+        assert two == pytest.approx(one, abs=1e-5)
+
+
+def _losses(outcome: Outcome) -> list[float]:
+    raw = (outcome.folder / "metrics.jsonl").read_text().splitlines()
+    return [line["loss"] for line in map(json.loads, raw) if "loss" in line]
+
+
 def test_memory_that_does_not_hold_the_smallest_part_ends_the_run_with_its_size(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,10 +71,17 @@ def product_rate(device: str, kind: torch.dtype) -> float:
     """FLOP/s of large square products on random data: the ceiling of all that is measured here."""
     on_gpu = device.startswith("cuda")
     size, times = (8192, 20) if on_gpu else (1024, 5)
-    # Zeros and ones would take less power, and so be faster.
-    one, two = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
-    for _ in range(3):
-        one @ two
+    while True:
+        try:
+            # Zeros and ones would take less power, and so be faster.
+            one, two = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+            for _ in range(3):
+                one @ two
+            break
+        except torch.OutOfMemoryError:  # a large model leaves little room
+            if size <= 512:
+                raise
+            size //= 2
     if on_gpu:
         event: Any = torch.cuda.Event
         start, end = (event(enable_timing=True) for _ in range(2))

@@ -22,8 +22,8 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from fabula.errors import MissingExtra
-from fabula.training import parallel
+from fabula.errors import FabulaError, MissingExtra
+from fabula.training import memory, parallel
 from fabula.training.kinds import Figures
 from fabula.training.models import evaluating
 from fabula.training.packing import ALIGNMENT, Batch, Cursor, Load, epoch_order, shuffled
@@ -234,8 +234,29 @@ class ThumbTrainer(Tuned, KTOTrainer):
     ) -> tuple[list[Step], torch.Tensor]:
         """The micro-batches of one optimiser step, with what the reference makes of them."""
         steps, weight = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self.refer([batch for step in steps for _, batch in step])
+        batches = [batch for step in steps for _, batch in step]
+        while not self._referred(batches):
+            if self.world.size > 1 or self.counts.divide >= max(len(b["label"]) for b in batches):
+                raise FabulaError(
+                    f"Memory ran out where the reference read step {self.counts.step + 1}; lower "
+                    "micro_batch_size or sequence_length."
+                )
+            memory.free()
+            self.counts.divide *= 2
+            self.note(
+                f"Memory ran out where the reference read step {self.counts.step + 1}; from now on "
+                f"each micro-batch is computed in {self.counts.divide} parts."
+            )
         return steps, weight
+
+    def _referred(self, batches: Sequence[Batch]) -> bool:
+        try:
+            self.refer(batches)
+        except Exception as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            return False
+        return True
 
     def parted(self, batch: Batch, parts: int) -> list[Batch]:
         """Whole thumbs, in order."""
