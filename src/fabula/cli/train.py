@@ -35,6 +35,12 @@ def command(
     steps: Annotated[int | None, typer.Option(help="End after so many steps.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
+    micro_batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Other rows at once; the batch stays.")
+    ] = None,
+    parallel: Annotated[
+        str | None, typer.Option(help="How several processes share the work: ddp or fsdp.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     doctor: Annotated[
         bool, typer.Option(help="Refuse what 'fabula doctor' refuses (else it is only told).")
@@ -47,7 +53,14 @@ def command(
     from fabula.training.recipe import load_recipe
 
     settings = load_recipe(
-        recipe, name=name, base_model=base, steps=steps, max_minutes=max_minutes, seed=seed
+        recipe,
+        name=name,
+        base_model=base,
+        steps=steps,
+        max_minutes=max_minutes,
+        seed=seed,
+        micro_batch_size=micro_batch_size,
+        parallel=parallel,
     )
     brief = _sample_brief(settings.sample_brief, str(recipe))
     load_quietly("Training", threads)

@@ -40,7 +40,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> Fabul
         return FabulaError(f"{where}: {path} is {shown}; {hint}It is one of: {', '.join(options)}.")
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     if kind == "value_error":
-        return FabulaError(f"{where}: {path or 'the brief'} {message}.")
+        return FabulaError(f"{where}: {path or f'the {model.__name__.lower()}'} {message}.")
     return FabulaError(
         f"{where}: {path or 'the file'}: {message[0].lower()}{message[1:]}, not {shown}."
     )

@@ -88,11 +88,7 @@ def read_thumbs(path: Path) -> list[Thumb]:
         if isinstance(data, dict) and ("chosen" in data or "rejected" in data):
             found += of_pair(read_pair(number, where, data))
             continue
-        try:
-            thumb = validate(Thumb, data, where)
-        except FabulaError as error:
-            # Said of the whole line, which the sentence for briefs would call a brief.
-            raise FabulaError(str(error).replace(": the brief ", ": the thumb ")) from None
+        thumb = validate(Thumb, data, where)
         found.append(thumb if thumb.id else thumb.model_copy(update={"id": f"line {number}"}))
     if not found:
         raise FabulaError(f"{path} has no thumbs; give one JSON object a line.")
