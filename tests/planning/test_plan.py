@@ -170,6 +170,7 @@ def test_measured_memory_grows_with_layers_and_rows() -> None:
         (["./no/such/folder", "--gpu", "t4"], "there is no such model folder"),
         (["gpt2", "--gpu", "t4", "--method", "osmosis"], "say one of full, lora, qlora"),
         (["gpt2", "--gpu", "t4", "--recipe", "no.yaml"], "no.yaml"),
+        (["gpt2", "--gpu", "t4", "--as-is"], "give the --recipe"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(arguments: list[str], said: str) -> None:
@@ -204,6 +205,13 @@ def test_a_recipe_is_planned_as_it_is(tmp_path: Path) -> None:
     (plan,) = json.loads(done.stdout)["plans"]
     assert (plan["method"], plan["batch_size"], plan["sequence_length"]) == ("full", 6, 512)
     assert plan["learns"] == 124_439_808
+    assert plan["micro_batch_size"] == 6
+    done = subprocess.run(
+        [*command, "--gpu", "l4", "--json", "--as-is"], capture_output=True, check=True
+    )
+    (own,) = json.loads(done.stdout)["plans"]
+    assert own["micro_batch_size"] == 2
+    assert own["memory"]["activations"] < plan["memory"]["activations"]
 
 
 def test_memory_on_a_cpu_is_near_what_a_run_takes(tmp_path: Path) -> None:

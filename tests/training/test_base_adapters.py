@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from test_methods import start
+from test_picks import picks_file
+from test_picks import recipe as picks_recipe
 from test_preferences import pairs_file
 from test_preferences import recipe as pairs_recipe
 from test_thumbs import recipe as thumbs_recipe
@@ -162,6 +164,22 @@ def test_a_stopped_run_keeps_its_reference(
     assert rest.model is not None
     name = "adapter_model.safetensors"
     assert (whole.model / name).read_bytes() == (rest.model / name).read_bytes()
+
+
+def test_picks_are_held_against_the_adapter_as_it_was(
+    earlier: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    """Nothing has been gained before the first step, whatever the base: the losses are equal."""
+    file, found = picks_file(tmp_path, 8), []
+    for name, base in (("fresh", models["llama"]), ("again", earlier)):
+        settings = picks_recipe(base, file, method="lora", steps=2)
+        found.append(train(settings, tmp_path / name, False, Announce()))
+    fresh, again = found
+    assert again.before.loss == pytest.approx(fresh.before.loss, abs=1e-5)
+    assert again.after.loss != again.before.loss
+    assert again.model is not None
+    assert not (again.model / "ref").exists()
+    assert weights(again.model).keys() == weights(earlier / "final").keys()
 
 
 @pytest.mark.parametrize(

@@ -208,12 +208,14 @@ def letters() -> str:
 
 
 def save_tokenizer(backend: Any, base: Path, folder: Path, **special: str) -> Path:
-    """A model folder with another tokenizer."""
-    from transformers import PreTrainedTokenizerFast
+    """A model folder with another tokenizer, and as many embeddings as that has ids."""
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-    shutil.copytree(base, folder)
-    (folder / "tokenizer.json").unlink()
-    PreTrainedTokenizerFast(tokenizer_object=backend, **special).save_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
