@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -79,6 +80,8 @@ def measure(model: str, recipe: Recipe, layers: int, rows: Sequence[int]) -> Mea
             done = subprocess.run(
                 [sys.executable, "-m", "fabula.planning.probe"],
                 input=json.dumps(asked), capture_output=True, text=True,
+                # As in a run: threads that wait for each other sleep.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
             )  # fmt: skip
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no word"])[-1]
