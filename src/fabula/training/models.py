@@ -297,13 +297,18 @@ def count(model: nn.Module) -> tuple[int, int]:
     return learns, total
 
 
+def decoder_layers(inner: nn.Module) -> nn.ModuleList | None:
+    """The layers of a transformers model, which stand in its first list."""
+    return next((m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) > 0), None)
+
+
 def compile_layers(inner: Any) -> None:
     """Compile each layer of the decoder; its attention, whose shapes always differ, stays eager.
 
     Raises:
         FabulaError: there is no C++ compiler, or the architecture's layers are not in a list.
     """
-    layers = next((m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) > 0), None)
+    layers = decoder_layers(inner)
     if layers is None:
         raise FabulaError(f"{type(inner).__name__} has no list of layers; set compile: false.")
     if shutil.which(os.environ.get("CXX", "g++")) is None:

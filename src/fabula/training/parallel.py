@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from fabula.errors import FabulaError
+from fabula.training.models import decoder_layers
 
 T = TypeVar("T")
 BUCKET = 2**26
@@ -216,7 +217,7 @@ def shard(inner: nn.Module, bfloat16: bool) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
-    layers = next((m for m in inner.modules() if isinstance(m, nn.ModuleList) and len(m) > 0), None)
+    layers = decoder_layers(inner)
     if layers is None:
         raise FabulaError(f"{type(inner).__name__} has no list of layers; set parallel: ddp.")
     mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world().size,))

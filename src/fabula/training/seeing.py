@@ -5,7 +5,6 @@ Nothing here may end a run: where a story or the page cannot be written, that is
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from torch import nn
 from fabula.errors import FabulaError
 from fabula.story import render_brief
 from fabula.story.files import write_atomic
-from fabula.training import facts, models, records
+from fabula.training import facts, models, parallel, records
 from fabula.training.page import draw_page
 from fabula.training.recipe import Recipe
 from fabula.training.records import add_line, read_facts, read_lines
@@ -37,11 +36,6 @@ PAGE_SHARE = 0.01
 """Most of the time that drawing the page may take."""
 LOOPS_RISE = 0.1
 """So much more of the stories in loops is worth a warning, where the loss falls."""
-
-
-def is_first() -> bool:
-    """Whether this process writes and speaks for all."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 class Noted:
@@ -64,7 +58,7 @@ class Noted:
 
     def keep(self, text: str) -> None:
         """Keep a sentence that was told already."""
-        if not is_first():
+        if not parallel.world().first:
             return
         self._kept.append({"time": records.now(), "text": text})
         self.flush()
@@ -93,7 +87,7 @@ def watched(announce: Announce, folder: Path) -> Iterator[Any]:
             noted.keep(f"The run broke off. {told}")
         raise
     finally:
-        if is_first() and (folder / records.FACTS).is_file():
+        if parallel.world().first and (folder / records.FACTS).is_file():
             _close(folder)
             with suppress(FabulaError):
                 draw_page(folder)
@@ -132,7 +126,7 @@ class Seeing:
         self.recipe = recipe
         self.folder = folder
         self.announce = announce
-        self.first = is_first()
+        self.first = parallel.world().first
         self.off = recipe.specimens is None
         # Before a sitting that goes on, the stories of its first step have been written.
         self.written_at = step if step else -1
@@ -194,7 +188,7 @@ class Seeing:
     def _write(self, trainer: StoryTrainer, step: int) -> None:
         settings = self.recipe.specimens
         assert settings is not None
-        if not self.first and not _is_parted(trainer.network):
+        if not self.first and not parallel.is_sharded(trainer.network):
             return
         began = time.monotonic()
         try:
@@ -265,10 +259,3 @@ def _tokenizer_of(recipe: Recipe, folder: Path) -> str:
     assert recipe.init is not None
     trained = recipe.init.tokenizer == "train"
     return str(folder / "tokenizer") if trained else models.resolve(recipe.init.tokenizer)
-
-
-def _is_parted(model: nn.Module) -> bool:
-    """Whether all processes have to compute together: their weights are parted (FSDP2)."""
-    from torch.distributed.tensor import DTensor
-
-    return any(isinstance(p, DTensor) for p in model.parameters())
